@@ -1,6 +1,6 @@
 //! genie-lm: a license manager that lives in Kubernetes. One binary: operator, server, client.
 //!
 //! Dependencies point one way: `cli → operator, server → compile, license, api → genie-ledger`.
-#![allow(missing_docs)]
 
+pub mod api;
 pub mod cli;

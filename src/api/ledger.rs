@@ -1,0 +1,43 @@
+//! SeatLedger: what was given, and who decides. Created empty by the operator, written by the pool's owner alone.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was given, and who decides: the durable record of seat-protocol. Named after the product. Not for hands.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "genie-lm.io",
+    version = "v1alpha1",
+    kind = "SeatLedger",
+    plural = "seatledgers",
+    shortname = "sledger",
+    category = "genie",
+    namespaced,
+    status = "SeatLedgerStatus",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"GENERATION","type":"integer","jsonPath":".status.record.generation"}"#,
+    printcolumn = r#"{"name":"OWNER","type":"string","jsonPath":".status.record.holder.podName"}"#,
+    printcolumn = r#"{"name":"RECOVERING","type":"boolean","jsonPath":".status.record.recovering"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || (has(self.status) && has(self.status.record))")
+        .message("the record of a SeatLedger cannot be removed"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.generation >= oldSelf.status.record.generation")
+        .message("the generation of a SeatLedger never shrinks"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.holder.nonce == oldSelf.status.record.holder.nonce || self.status.record.generation > oldSelf.status.record.generation")
+        .message("a SeatLedger changes its holder only with a larger generation")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatLedgerSpec {
+    /// What it counts.
+    pub product: String,
+}
+
+/// See `genie_ledger::Record`: the field names and meanings are those of the seat protocol.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatLedgerStatus {
+    /// The record; absent until a first owner has written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<serde_json::Value>,
+}

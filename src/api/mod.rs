@@ -1,0 +1,31 @@
+//! The custom resources as Rust types; `crds/` is generated from them (`genie-lm crds`).
+//!
+//! Owns names, schemas, CEL rules, defaults and printer columns. What the fields *do* is in `compile`.
+
+mod duration;
+mod grant;
+mod ledger;
+mod plan;
+mod pool;
+mod types;
+
+pub use duration::ApiDuration;
+pub use grant::{
+    GrantBinding, GrantSeats, GrantSeatsStatus, GrantStatus, KeySecretRef, LicenseGrant, LicenseGrantSpec,
+    PoolRef, Subject, SubjectKind,
+};
+pub use ledger::{SeatLedger, SeatLedgerSpec, SeatLedgerStatus};
+pub use plan::{
+    PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier, SeatPlan, SeatPlanSpec, MAX_GRANTS,
+};
+pub use pool::{
+    AllowedNamespaces, Availability, DeletionPolicy, LedgerReclaimPolicy, LicensePool, LicensePoolSpec,
+    NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, PoolTier, ServerSpec,
+    ServiceSpec, SessionPolicy, CountStatus,
+};
+pub use types::{Name, Validity};
+
+/// API group of every resource here.
+pub const GROUP: &str = "genie-lm.io";
+/// The one served version.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,148 @@
+//! SeatPlan: what may be given. Written by the operator only; read by the servers of its pool.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiDuration, Name, Validity};
+
+/// Grants of one pool at the most; more are refused with a condition, long before etcd's object limit.
+pub const MAX_GRANTS: usize = 2_000;
+
+/// What may be given: compiled from a LicensePool and its LicenseGrants. Named after the product. Not for hands.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "genie-lm.io",
+    version = "v1alpha1",
+    kind = "SeatPlan",
+    plural = "seatplans",
+    shortname = "splan",
+    category = "genie",
+    namespaced,
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"POOL","type":"string","jsonPath":".spec.pool"}"#,
+    printcolumn = r#"{"name":"SEATS","type":"integer","jsonPath":".spec.seats"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatPlanSpec {
+    /// Name of the LicensePool.
+    pub pool: String,
+    /// What clients ask for.
+    pub product: String,
+    /// Sessions at one time.
+    pub seats: u32,
+    /// No new session: the pool is suspended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+    /// No new session: the pool is being deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// Renewals are refused too: the drain deadline has passed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
+    /// How long a session lives without renewal.
+    pub ttl: ApiDuration,
+    /// The horizon X.
+    pub outage_tolerance: ApiDuration,
+    /// When the pool counts.
+    #[serde(default)]
+    pub validity: Validity,
+    /// Features of the pool.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub features: Vec<PlanFeature>,
+    /// Tiers of the pool.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub tiers: Vec<PlanTier>,
+    /// Grants in order of namespace and name.
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    pub grants: Vec<PlanGrant>,
+    /// A ledger whose generation is below this one was lost or set back (rules R3, R11).
+    #[serde(default)]
+    pub min_generation: u64,
+    /// What this plan was compiled from.
+    #[serde(default)]
+    #[schemars(length(max = 2001))]
+    pub inputs: Vec<PlanInput>,
+}
+
+/// A feature with its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanFeature {
+    /// Name.
+    pub name: Name,
+    /// Seats of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<u32>,
+    /// When it ends.
+    #[serde(default)]
+    pub validity: Validity,
+}
+
+/// A tier with its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanTier {
+    /// Name.
+    pub name: Name,
+    /// Seats of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<u32>,
+}
+
+/// One grant, with everything that a verdict needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanGrant {
+    /// Namespace of the LicenseGrant.
+    pub namespace: String,
+    /// Name of the LicenseGrant.
+    pub name: String,
+    /// Its seats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// Its tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Name>,
+    /// All features that it enables, the tier's included, sorted.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub features: Vec<Name>,
+    /// When it counts.
+    #[serde(default)]
+    pub validity: Validity,
+    /// Hashes of the keys that stand for it.
+    #[serde(default)]
+    #[schemars(length(max = 4))]
+    pub keys: Vec<PlanKey>,
+    /// Grants no new session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+}
+
+/// A key, never in the clear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanKey {
+    /// SHA-256 of the normalized activation key, 64 hexadecimal digits.
+    #[schemars(length(min = 64, max = 64))]
+    pub sha256: String,
+}
+
+/// One object that a plan was compiled from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanInput {
+    /// LicensePool or LicenseGrant.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// metadata.generation that was read (0 in standalone mode).
+    pub generation: i64,
+}

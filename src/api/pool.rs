@@ -1,0 +1,371 @@
+//! LicensePool: what was bought.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Affinity, ResourceRequirements, Toleration, TopologySpreadConstraint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiDuration, Name, Validity};
+
+/// What was bought: seats of a product, its features and tiers, and how the servers that hand them out run.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "genie-lm.io",
+    version = "v1alpha1",
+    kind = "LicensePool",
+    plural = "licensepools",
+    shortname = "lpool",
+    category = "genie",
+    namespaced,
+    status = "PoolStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"PRODUCT","type":"string","jsonPath":".spec.product"}"#,
+    printcolumn = r#"{"name":"SEATS","type":"integer","jsonPath":".status.seats.total"}"#,
+    printcolumn = r#"{"name":"IN-USE","type":"integer","jsonPath":".status.seats.inUse"}"#,
+    printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"REASON","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"OWNER","type":"string","priority":1,"jsonPath":".status.ledger.owner"}"#,
+    printcolumn = r#"{"name":"ENDPOINT","type":"string","priority":1,"jsonPath":".status.endpoint"}"#,
+    printcolumn = r#"{"name":"EXPIRES","type":"string","jsonPath":".status.nextExpiry"}"#,
+    printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("a LicensePool's name must start with a letter, hold only a-z, 0-9 and -, and have at most 40 characters: its Service is named after it")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers.all(t, t.features.all(f, has(self.features) && self.features.exists(p, p.name == f)))")
+    .message("every feature of a tier must be listed in spec.features"))]
+pub struct LicensePoolSpec {
+    /// What clients ask for; one pool per product in a namespace. Immutable: make a new pool for another product.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.product cannot be changed: create another LicensePool"))]
+    pub product: String,
+    /// Sessions at one time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub seats: u32,
+    /// What sessions can ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub features: Vec<PoolFeature>,
+    /// Named sets of features, which grants refer to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub tiers: Vec<PoolTier>,
+    /// When the pool counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validity: Option<Validity>,
+    /// How sessions live.
+    #[serde(default)]
+    pub session: SessionPolicy,
+    /// What an outage may cost.
+    #[serde(default)]
+    pub availability: Availability,
+    /// From which namespaces grants may refer to this pool.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+    /// How its servers run.
+    #[serde(default)]
+    pub server: ServerSpec,
+    /// Grants no new session while true; renewals go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// What happens when the pool is deleted.
+    #[serde(default)]
+    pub deletion: DeletionPolicy,
+}
+
+/// Something a session can ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolFeature {
+    /// What clients ask for.
+    pub name: Name,
+    /// Sessions that may have it at one time; absent: as many as the pool's seats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub seats: Option<u32>,
+    /// Moment at which the feature ends; absent: with the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+}
+
+/// A named set of features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolTier {
+    /// What grants refer to, and what clients are told.
+    pub name: Name,
+    /// Names of `spec.features`.
+    #[schemars(length(max = 128))]
+    pub features: Vec<Name>,
+    /// Sessions of this tier at one time; absent: as many as the pool's seats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub seats: Option<u32>,
+}
+
+/// How sessions live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionPolicy {
+    /// How long a seat is kept without a renewal; clients renew at a third of it. 10s to 1h.
+    #[serde(default = "default_ttl")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')")
+        .message("session.ttl must be between 10s and 1h"))]
+    pub ttl: ApiDuration,
+}
+
+/// What an outage may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Availability {
+    /// The horizon X: how long an owner may work without the API server. Longer rides out a longer outage;
+    /// shorter gives back sooner the seats of clients that were lost together with their server. 15s to 24h.
+    #[serde(default = "default_outage_tolerance")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('15s') && duration(self) <= duration('24h')")
+        .message("availability.outageTolerance must be between 15s and 24h"))]
+    pub outage_tolerance: ApiDuration,
+}
+
+/// From which namespaces grants may refer to a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
+    .message("allowedNamespaces.selector goes with from: Selector, and only with it"))]
+pub struct AllowedNamespaces {
+    /// Same (default), All, or Selector.
+    #[serde(default)]
+    pub from: NamespacesFrom,
+    /// Labels of the namespaces, with `from: Selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// See [`AllowedNamespaces`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NamespacesFrom {
+    /// The pool's own namespace.
+    #[default]
+    Same,
+    /// Every namespace.
+    All,
+    /// The namespaces that the selector matches.
+    Selector,
+}
+
+/// How the servers of a pool run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)")
+    .message("server.group cannot be changed: create another LicensePool"))]
+pub struct ServerSpec {
+    /// Server pods. Every one answers; one owns the pool.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1, max = 9))]
+    pub replicas: i32,
+    /// Pools of this namespace with the same group share one Deployment (shaped by the oldest of them).
+    /// Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub group: Option<String>,
+    /// Container image; absent: the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Requests and limits of the server container; absent: 20m CPU and 32Mi, at most 256Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Names by which clients outside the cluster reach it; they go into the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub hostnames: Vec<String>,
+    /// The Service on port 1453.
+    #[serde(default)]
+    pub service: ServiceSpec,
+    /// Nodes that may run the servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the servers tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+    /// Affinity; absent: replicas prefer different nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How replicas spread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// Priority class of the server pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// error, warn, info (default) or debug.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(error|warn|info|debug)$"))]
+    pub log_level: Option<String>,
+}
+
+/// The Service of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// ClusterIP (default), NodePort or LoadBalancer.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(ClusterIP|NodePort|LoadBalancer)$"))]
+    pub type_: Option<String>,
+    /// Annotations, for load balancers and DNS.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What happens when a pool is deleted: it drains (no new seats), then it is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionPolicy {
+    /// How long sessions may go on; then they are cut off. At most 168h.
+    #[serde(default = "default_drain_deadline")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("deletion.drainDeadline must be at most 168h"))]
+    pub drain_deadline: ApiDuration,
+    /// Retain (default): the SeatLedger stays, so that a pool made again cannot double its seats; Delete.
+    #[serde(default)]
+    pub ledger_reclaim_policy: LedgerReclaimPolicy,
+}
+
+/// See [`DeletionPolicy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LedgerReclaimPolicy {
+    /// Keep the SeatLedger when the pool goes.
+    #[default]
+    Retain,
+    /// Delete the SeatLedger with the pool.
+    Delete,
+}
+
+/// What the operator last saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// Accepted, LicenseValid, LedgerReady, Available, Ready; Recovering, Expiring while they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Seats in sum. A view, at most 5 s old while servers run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<PoolSeatsStatus>,
+    /// Features in use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub features: Vec<CountStatus>,
+    /// Grants that the pool has accepted.
+    #[serde(default)]
+    pub grants: u32,
+    /// HOST:PORT inside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Who decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<PoolLedgerStatus>,
+    /// The next moment at which something of the pool or its grants ends; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_expiry: Option<String>,
+}
+
+/// Seats of a pool in sum.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolSeatsStatus {
+    /// Seats that may be given.
+    pub total: u32,
+    /// max(total, what the ledger still promises): what clients may hold at this moment at the most.
+    pub in_force: u32,
+    /// Seats held.
+    pub in_use: u32,
+}
+
+/// One counted name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountStatus {
+    /// Feature.
+    pub name: String,
+    /// Its own seats, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
+    /// Sessions that hold it.
+    pub in_use: u32,
+}
+
+/// Who decides for a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolLedgerStatus {
+    /// Name of the owner's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Highest generation that the operator has seen; never shrinks.
+    pub generation: u64,
+}
+
+fn default_ttl() -> ApiDuration {
+    ApiDuration::from_secs(60)
+}
+
+fn default_outage_tolerance() -> ApiDuration {
+    ApiDuration::from_secs(600)
+}
+
+fn default_replicas() -> i32 {
+    2
+}
+
+fn default_drain_deadline() -> ApiDuration {
+    ApiDuration::from_secs(3600)
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self { ttl: default_ttl() }
+    }
+}
+
+impl Default for Availability {
+    fn default() -> Self {
+        Self { outage_tolerance: default_outage_tolerance() }
+    }
+}
+
+impl Default for DeletionPolicy {
+    fn default() -> Self {
+        Self { drain_deadline: default_drain_deadline(), ledger_reclaim_policy: LedgerReclaimPolicy::default() }
+    }
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        Self {
+            replicas: default_replicas(),
+            group: None,
+            image: None,
+            resources: None,
+            hostnames: Vec::new(),
+            service: ServiceSpec::default(),
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            affinity: None,
+            topology_spread_constraints: Vec::new(),
+            priority_class_name: None,
+            log_level: None,
+        }
+    }
+}

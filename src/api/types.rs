@@ -1,0 +1,47 @@
+//! Small types that several resources share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ApiDuration;
+
+/// A lower-case name of at most 63 characters, as DNS labels are: features, tiers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Name(
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))] pub String,
+);
+
+impl Name {
+    /// The bare text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// From when until when something counts. Both ends are wall-clock times; a missing end is open.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter")
+    .message("validity.notBefore must be earlier than validity.notAfter"))]
+pub struct Validity {
+    /// First moment at which it counts; before it the answer is NOT_YET_VALID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// Moment at which it ends; from it on the answer is EXPIRED, LICENSE_EXPIRED (or GRACE).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+    /// How long it still works after `notAfter`, with code GRACE. At most 8760h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message("validity.gracePeriod must be at most 8760h"))]
+    pub grace_period: Option<ApiDuration>,
+}
