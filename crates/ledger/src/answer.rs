@@ -1,0 +1,95 @@
+//! What clients ask for and what they are told.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{Claim, GrantId, LimitId, LimitSet, OperationId};
+
+/// A request for `count` units of each of `limits`, all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CheckoutRequest<M> {
+    /// The client's name for this call; a retry carries the same.
+    pub operation: OperationId,
+    /// The grant it is made under.
+    pub grant: GrantId,
+    /// The limits that the session will touch.
+    pub limits: LimitSet,
+    /// Units it takes of each.
+    pub count: NonZeroU32,
+    /// What the caller wants to remember of the session.
+    pub meta: M,
+}
+
+/// A place in the line of checkouts that wait for a promise to be raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// An answer, or the promise of one by [`Replica::take_completion`](crate::Replica::take_completion).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Tell the client this.
+    Answer(Answer),
+    /// The answer depends on a write that is under way.
+    Wait(Ticket),
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The session is the client's.
+    Granted {
+        /// What the new token says.
+        claim: Claim,
+        /// How long it is valid, from the client's first send of this operation; ρ is subtracted.
+        valid_for: Duration,
+        /// When the client should renew, counted likewise.
+        renew_after: Duration,
+        /// Whether the session was taken over from an earlier owner by this very call (R5).
+        adopted: bool,
+    },
+    /// No, and a retry alone will not change it.
+    Denied {
+        /// Why.
+        reason: Denial,
+    },
+    /// The session is over, now or already before.
+    Returned,
+    /// Ask the owner.
+    NotOwner {
+        /// Where it is, if this replica knows.
+        address: Option<Arc<str>>,
+    },
+    /// Not now; retry with the same operation id.
+    Unavailable {
+        /// After this long.
+        retry_after: Duration,
+    },
+}
+
+/// Why a client was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// A limit has too few units free.
+    NoUnits {
+        /// The first such limit.
+        limit: LimitId,
+        /// Whether units that earlier owners promised still count (R4).
+        in_recovery: bool,
+        /// When units come back at the latest known moment, if one is known.
+        retry_after: Option<Duration>,
+    },
+    /// The pool grants nothing new for now; renewals go on.
+    NotAccepting,
+    /// The plan in force has no such limit.
+    UnknownLimit {
+        /// The limit asked for.
+        limit: LimitId,
+    },
+    /// The session has run out, or was checked in.
+    SessionExpired,
+    /// The session was revoked; its last token is good until it runs out.
+    SessionRevoked,
+    /// A session of an earlier owner that this owner never took over.
+    SessionUnknown,
+}

@@ -1,0 +1,119 @@
+//! What the plan says of one ledger: horizon, ttl, limits and whether new sessions are granted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::types::{Generation, LimitId};
+
+/// Most limits of one ledger: with names of [`MAX_LIMIT_NAME`] bytes, promises and usage of all of
+/// them stay below etcd's 1.5 MB.
+pub const MAX_SETTINGS_LIMITS: usize = 4096;
+/// Longest limit name in bytes.
+pub const MAX_LIMIT_NAME: usize = 128;
+/// Longest horizon and ttl: beyond a month a lost seat is lost for good as far as people care.
+pub const MAX_SETTING_DURATION: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Its name in tokens.
+    pub id: LimitId,
+    /// Its name in the ledger.
+    pub name: Arc<str>,
+    /// Most units out at once, overdraft included; None: counted, but never limiting.
+    pub cap: Option<u32>,
+}
+
+/// The settings of one ledger, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    horizon: Duration,
+    ttl: Duration,
+    limits: Vec<Limit>,
+    min_generation: Generation,
+    accepting: bool,
+}
+
+/// Why settings were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Zero, too long, or not in whole milliseconds.
+    #[error("{what} is {value:?}: give whole milliseconds, from 1 ms to 31 days")]
+    Duration {
+        /// `horizon` or `ttl`.
+        what: &'static str,
+        /// What was given.
+        value: Duration,
+    },
+    /// More limits than a ledger can hold.
+    #[error("{0} limits, the most is {MAX_SETTINGS_LIMITS}: split the pool")]
+    TooManyLimits(usize),
+    /// Two limits of one name or id.
+    #[error("limit {0:?} is given twice, by name or by id: name each limit once")]
+    Twice(Arc<str>),
+    /// A name of no length, or too long.
+    #[error("limit name {0:?} is empty or longer than {MAX_LIMIT_NAME} bytes: shorten it")]
+    Name(Arc<str>),
+}
+
+impl Settings {
+    /// Settings that accept new sessions, of a ledger of which no generation was seen yet.
+    pub fn new(horizon: Duration, ttl: Duration, limits: Vec<Limit>) -> Result<Self, SettingsError> {
+        for (what, value) in [("horizon", horizon), ("ttl", ttl)] {
+            let whole = value.subsec_nanos().is_multiple_of(1_000_000);
+            if value.is_zero() || value > MAX_SETTING_DURATION || !whole {
+                return Err(SettingsError::Duration { what, value });
+            }
+        }
+        if limits.len() > MAX_SETTINGS_LIMITS {
+            return Err(SettingsError::TooManyLimits(limits.len()));
+        }
+        let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for limit in &limits {
+            if limit.name.is_empty() || limit.name.len() > MAX_LIMIT_NAME {
+                return Err(SettingsError::Name(limit.name.clone()));
+            }
+            if !ids.insert(limit.id) || !names.insert(&limit.name) {
+                return Err(SettingsError::Twice(limit.name.clone()));
+            }
+        }
+        Ok(Self { horizon, ttl, limits, min_generation: Generation(0), accepting: true })
+    }
+
+    /// With the last generation that anybody saw (R3, R11): a record that is missing or older was
+    /// lost, and is recovered from as if every cap were out.
+    pub fn with_min_generation(self, min_generation: Generation) -> Self {
+        Self { min_generation, ..self }
+    }
+
+    /// With new sessions granted or not; renewals go on in either case.
+    pub fn with_accepting(self, accepting: bool) -> Self {
+        Self { accepting, ..self }
+    }
+
+    /// X: how long an owner may work without an acknowledged Lease renewal.
+    pub fn horizon(&self) -> Duration {
+        self.horizon
+    }
+
+    /// How long a session is valid at a time.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// The last generation that anybody saw.
+    pub fn min_generation(&self) -> Generation {
+        self.min_generation
+    }
+
+    /// Whether new sessions are granted.
+    pub fn accepting(&self) -> bool {
+        self.accepting
+    }
+}

@@ -1,0 +1,97 @@
+//! What a replica says about itself: views for status pages, metrics and logs.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::time::BootInstant;
+use crate::types::{Generation, GrantId, Holder, LimitId, SessionId};
+
+/// The part that a replica plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Watches the owner.
+    Follower,
+    /// Is taking over.
+    Candidate,
+    /// Decides.
+    Owner,
+    /// Was told to stop and gives up the Lease; serves no more.
+    Leaving,
+    /// Is done for good; the driver may make a new replica with a fresh nonce.
+    Stopped(StopReason),
+}
+
+/// Why a replica stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// It was told to.
+    Released,
+    /// Its Lease was deleted, or is another object now.
+    LeaseGone,
+    /// Another process holds the Lease.
+    LeaseTaken,
+    /// The ledger's record is gone, older than its own, or of another owner.
+    Fenced,
+    /// A client showed a token of a newer generation (R5).
+    NewerToken,
+}
+
+/// A replica's view of its ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The part it plays.
+    pub role: Role,
+    /// The owner as far as it knows; itself, when it is.
+    pub owner: Option<Holder>,
+    /// The last generation it knows of. A driver that replaces a stopped replica passes it on as
+    /// [`Settings::with_min_generation`](crate::Settings::with_min_generation).
+    pub generation: Option<Generation>,
+    /// Owner only: until when what earlier owners promised counts as used, at least.
+    pub recovery_ends: Option<BootInstant>,
+    /// Owner only: until when it can issue tokens without another Lease renewal (R2).
+    pub horizon_ends: Option<BootInstant>,
+    /// Owner only: live sessions.
+    pub sessions: usize,
+    /// Owner only: checkouts that wait for a promise to be raised.
+    pub waiting: usize,
+    /// Owner only: its limits, in the order of the plan.
+    pub limits: Vec<LimitStatus>,
+}
+
+/// One limit in an owner's [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitStatus {
+    /// Its name in tokens.
+    pub id: LimitId,
+    /// Its name in the ledger.
+    pub name: Arc<str>,
+    /// The plan's cap.
+    pub cap: Option<u32>,
+    /// Units that live sessions hold.
+    pub in_use: u64,
+    /// Units of borrowed documents.
+    pub borrowed: u64,
+    /// The promise that may be used now; None: none is recorded.
+    pub promised: Option<u32>,
+    /// max(cap, W): what may be out until a lower W is acknowledged (R10).
+    pub in_force: Option<u32>,
+}
+
+/// One live session of an owner.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SessionView<'a, M> {
+    /// The session.
+    pub session: SessionId,
+    /// Its grant.
+    pub grant: GrantId,
+    /// Units it takes of each of its limits.
+    pub count: NonZeroU32,
+    /// How often it was renewed.
+    pub counter: u32,
+    /// When this owner's clock ends it unless it is renewed.
+    pub expires: BootInstant,
+    /// Whether it was revoked and only its last token is left.
+    pub revoked: bool,
+    /// What the caller remembers of it.
+    pub meta: &'a M,
+}
