@@ -33,11 +33,11 @@ pub struct SeatLedgerSpec {
     pub product: String,
 }
 
-/// See `genie_ledger::Record`: the field names and meanings are those of the seat protocol.
+/// What was given; its field names and meanings are those of the seat protocol.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeatLedgerStatus {
     /// The record; absent until a first owner has written it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<serde_json::Value>,
+    pub record: Option<genie_ledger::Record>,
 }

@@ -1,0 +1,162 @@
+//! May a grant be used now, and with which features? Pure: a plan, a grant, a time.
+//!
+//! The order of the checks is the order of the reasons people can do something about: the pool, the grant, the
+//! features. Seats are the ledger's to judge, afterwards.
+
+use genie_proto::v1::{Code, Verdict};
+use jiff::Timestamp;
+
+use super::{GrantView, PlanView};
+use crate::api::Validity;
+
+/// What the caller wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Begin: suspension counts, and the asked features are judged.
+    Begin,
+    /// Go on with a seat that it has: only what ends by time or by revocation counts.
+    GoOn,
+}
+
+/// The outcome of a judgement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// In one word.
+    pub verdict: Verdict,
+    /// Why.
+    pub code: Code,
+    /// A sentence for a person.
+    pub message: String,
+    /// The features that count: those asked for, or all that the grant enables now.
+    pub features: Vec<String>,
+    /// When the grant ends.
+    pub expires: Option<Timestamp>,
+}
+
+impl Judgement {
+    /// The caller may run.
+    pub fn is_authorized(&self) -> bool {
+        self.verdict == Verdict::Authorized
+    }
+
+    /// Whole days left, rounded down.
+    pub fn days_left(&self, now: Timestamp) -> Option<u32> {
+        let seconds = self.expires?.as_second().saturating_sub(now.as_second());
+        Some(u32::try_from(seconds.max(0) / 86_400).unwrap_or(u32::MAX))
+    }
+}
+
+struct Refusal(Verdict, Code, String);
+
+impl PlanView {
+    /// Judges `grant` at `now` for `features` (empty: all that it enables).
+    pub fn judge(&self, grant: &GrantView, features: &[String], now: Timestamp, purpose: Use) -> Judgement {
+        let expires = earliest(&[end(&self.plan.validity), end(&grant.plan.validity)]);
+        match self.try_judge(grant, features, now, purpose) {
+            Ok((code, features)) => Judgement {
+                verdict: Verdict::Authorized,
+                code,
+                message: self.welcome(code, expires),
+                features,
+                expires,
+            },
+            Err(Refusal(verdict, code, message)) => {
+                Judgement { verdict, code, message, features: Vec::new(), expires }
+            }
+        }
+    }
+
+    fn try_judge(
+        &self,
+        grant: &GrantView,
+        features: &[String],
+        now: Timestamp,
+        purpose: Use,
+    ) -> Result<(Code, Vec<String>), Refusal> {
+        let product = &self.plan.product;
+        if self.plan.revoked {
+            return Err(denied(Code::Revoked, format!("The pool of {product} was deleted; ask who runs it for another one.")));
+        }
+        let code = in_time(&self.plan.validity, now, &format!("The license of {product}"))?;
+        in_time(&grant.plan.validity, now, "This grant")?;
+        if purpose == Use::GoOn {
+            return Ok((code, Vec::new()));
+        }
+        if self.plan.draining || self.plan.suspended {
+            return Err(denied(Code::Suspended, format!("The pool of {product} grants no new seats for now; ask who runs it.")));
+        }
+        if grant.plan.suspended {
+            return Err(denied(Code::Suspended, "This grant is suspended; ask who runs the pool.".into()));
+        }
+        Ok((code, self.features(grant, features, now)?))
+    }
+
+    fn features(&self, grant: &GrantView, asked: &[String], now: Timestamp) -> Result<Vec<String>, Refusal> {
+        let ended = |name: &str| {
+            let feature = self.plan.features.iter().find(|feature| feature.name.as_str() == name)?;
+            in_time(&feature.validity, now, &format!("Feature {name}")).err()
+        };
+        if asked.is_empty() {
+            let names = grant.plan.features.iter().map(|name| name.as_str().to_owned());
+            return Ok(names.filter(|name| ended(name).is_none()).collect());
+        }
+        for name in asked {
+            if !grant.plan.features.iter().any(|known| known.as_str() == name) {
+                return Err(denied(
+                    Code::FeatureNotLicensed,
+                    format!("Feature {name} is not part of this grant; ask for a grant or a tier that has it."),
+                ));
+            }
+            if let Some(refusal) = ended(name) {
+                return Err(refusal);
+            }
+        }
+        let mut features = asked.to_vec();
+        features.sort_unstable();
+        features.dedup();
+        Ok(features)
+    }
+
+    /// The features that a checkout takes when it names none: those without seats of their own, so that a client
+    /// never takes a scarce one without asking for it.
+    pub fn unlimited(&self, features: &[String]) -> Vec<String> {
+        let scarce =
+            |name: &str| self.plan.features.iter().any(|f| f.name.as_str() == name && f.seats.is_some());
+        features.iter().filter(|name| !scarce(name)).cloned().collect()
+    }
+
+    fn welcome(&self, code: Code, expires: Option<Timestamp>) -> String {
+        let product = &self.plan.product;
+        match (code, expires) {
+            (Code::Grace, Some(end)) => {
+                format!("{product} is licensed, but its license ended on {end}: renew it before the grace period is over.")
+            }
+            (_, Some(end)) => format!("{product} is licensed until {end}."),
+            (_, None) => format!("{product} is licensed."),
+        }
+    }
+}
+
+fn in_time(validity: &Validity, now: Timestamp, what: &str) -> Result<Code, Refusal> {
+    if let Some(begin) = validity.not_before.as_ref().map(|time| time.0).filter(|&begin| now < begin) {
+        return Err(denied(Code::NotYetValid, format!("{what} begins on {begin}; wait until then, or ask for an earlier begin.")));
+    }
+    let Some(end) = end(validity).filter(|&end| now >= end) else { return Ok(Code::Ok) };
+    let grace = validity.grace_period.map_or(std::time::Duration::ZERO, |grace| grace.get());
+    if end.checked_add(grace).is_ok_and(|last| now < last) {
+        return Ok(Code::Grace);
+    }
+    Err(Refusal(Verdict::Expired, Code::LicenseExpired, format!("{what} ended on {end}; ask for a renewal.")))
+}
+
+fn denied(code: Code, message: String) -> Refusal {
+    Refusal(Verdict::Denied, code, message)
+}
+
+fn end(validity: &Validity) -> Option<Timestamp> {
+    validity.not_after.as_ref().map(|time| time.0)
+}
+
+fn earliest(ends: &[Option<Timestamp>]) -> Option<Timestamp> {
+    ends.iter().flatten().min().copied()
+}

@@ -1,0 +1,13 @@
+//! Keys, tokens, features, tiers and expiry: pure functions over a compiled plan.
+//!
+//! Takes a [`SeatPlanSpec`](crate::api::SeatPlanSpec) and a wall-clock time; gives verdicts and tokens.
+
+mod judge;
+mod keys;
+mod token;
+mod view;
+
+pub use judge::{Judgement, Use};
+pub use keys::KeyHash;
+pub use token::{ActivationClaim, Keyring, KeyringError, MAX_TOKEN};
+pub use view::{GrantView, LedgerId, PlanView, ViewError, grant_limit};

@@ -1,0 +1,220 @@
+//! Session and activation tokens: opaque to clients, MAC'd with a key that every replica has.
+//!
+//! A token is a prefix (`GLS1.` session, `GLA1.` activation) and base64url of: key number (1 byte), ledger (8),
+//! the claim, MAC (16, BLAKE3 keyed over all before it). The MAC key of each kind is derived from the keyring's
+//! key, so that a token of one kind never passes as one of the other.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use genie_ledger::{Claim, Generation, GrantId, LimitId, LimitSet, SessionId};
+use subtle::ConstantTimeEq;
+
+/// Longest token in bytes; a session token with 16 limits has 263.
+pub const MAX_TOKEN: usize = 512;
+
+const MAC: usize = 16;
+const SESSION: Kind = Kind { prefix: "GLS1.", context: "genie-lm session token v1" };
+const ACTIVATION: Kind = Kind { prefix: "GLA1.", context: "genie-lm activation token v1" };
+
+struct Kind {
+    prefix: &'static str,
+    context: &'static str,
+}
+
+/// What an activation token stands for: a grant, through one of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivationClaim {
+    /// The grant.
+    pub grant: GrantId,
+    /// Hash prefix of the key; with the key the token ends.
+    pub key: [u8; 8],
+}
+
+/// The MAC keys: one signs, all verify.
+#[derive(Clone)]
+pub struct Keyring {
+    primary: u8,
+    keys: BTreeMap<u8, Derived>,
+}
+
+#[derive(Clone)]
+struct Derived {
+    session: [u8; 32],
+    activation: [u8; 32],
+}
+
+/// Why keys are not a keyring.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// `primary` names a key that is not there.
+    #[error("the primary MAC key {0} is not among the keys: add it, or name another one")]
+    NoPrimary(u8),
+}
+
+impl Keyring {
+    /// A keyring that signs with key number `primary`.
+    pub fn new(primary: u8, keys: BTreeMap<u8, [u8; 32]>) -> Result<Self, KeyringError> {
+        let derive = |key: &[u8; 32]| Derived {
+            session: blake3::derive_key(SESSION.context, key),
+            activation: blake3::derive_key(ACTIVATION.context, key),
+        };
+        let keys: BTreeMap<u8, Derived> = keys.iter().map(|(&number, key)| (number, derive(key))).collect();
+        if !keys.contains_key(&primary) {
+            return Err(KeyringError::NoPrimary(primary));
+        }
+        Ok(Self { primary, keys })
+    }
+
+    /// The token of a session.
+    pub fn session(&self, ledger: [u8; 8], claim: &Claim) -> String {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(&claim.generation.0.to_le_bytes());
+        bytes.extend_from_slice(&claim.session.0.to_le_bytes());
+        bytes.extend_from_slice(&claim.counter.to_le_bytes());
+        bytes.extend_from_slice(&claim.count.get().to_le_bytes());
+        bytes.extend_from_slice(&claim.grant.0.to_le_bytes());
+        for limit in claim.limits.iter() {
+            bytes.extend_from_slice(&limit.0.to_le_bytes());
+        }
+        self.seal(&SESSION, ledger, &bytes)
+    }
+
+    /// The ledger and claim of a session token that one of our keys has signed.
+    pub fn open_session(&self, token: &str) -> Option<([u8; 8], Claim)> {
+        let (ledger, bytes) = self.open(&SESSION, token)?;
+        let mut rest = bytes.as_slice();
+        let claim = Claim {
+            generation: Generation(u64::from_le_bytes(take(&mut rest)?)),
+            session: SessionId(u64::from_le_bytes(take(&mut rest)?)),
+            counter: u32::from_le_bytes(take(&mut rest)?),
+            count: NonZeroU32::new(u32::from_le_bytes(take(&mut rest)?))?,
+            grant: GrantId(u64::from_le_bytes(take(&mut rest)?)),
+            limits: {
+                let limits: Option<Vec<LimitId>> =
+                    rest.chunks(8).map(|mut chunk| Some(LimitId(u64::from_le_bytes(take(&mut chunk)?)))).collect();
+                LimitSet::new(limits?).ok()?
+            },
+        };
+        Some((ledger, claim))
+    }
+
+    /// The token that stands for a key from now on.
+    pub fn activation(&self, ledger: [u8; 8], claim: ActivationClaim) -> String {
+        let mut bytes = claim.grant.0.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&claim.key);
+        self.seal(&ACTIVATION, ledger, &bytes)
+    }
+
+    /// The ledger and claim of an activation token that one of our keys has signed.
+    pub fn open_activation(&self, token: &str) -> Option<([u8; 8], ActivationClaim)> {
+        let (ledger, bytes) = self.open(&ACTIVATION, token)?;
+        let mut rest = bytes.as_slice();
+        let claim =
+            ActivationClaim { grant: GrantId(u64::from_le_bytes(take(&mut rest)?)), key: take(&mut rest)? };
+        rest.is_empty().then_some((ledger, claim))
+    }
+
+    fn seal(&self, kind: &Kind, ledger: [u8; 8], claim: &[u8]) -> String {
+        let mut bytes = Vec::with_capacity(9 + claim.len() + MAC);
+        bytes.push(self.primary);
+        bytes.extend_from_slice(&ledger);
+        bytes.extend_from_slice(claim);
+        let mac = mac(self.keys[&self.primary].of(kind), &bytes);
+        bytes.extend_from_slice(&mac);
+        let mut token = String::with_capacity(kind.prefix.len() + bytes.len().div_ceil(3) * 4);
+        token.push_str(kind.prefix);
+        BASE64.encode_string(&bytes, &mut token);
+        token
+    }
+
+    fn open(&self, kind: &Kind, token: &str) -> Option<([u8; 8], Vec<u8>)> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let bytes = BASE64.decode(token.strip_prefix(kind.prefix)?).ok()?;
+        let (signed, given) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
+        let key = self.keys.get(signed.first()?)?.of(kind);
+        if !bool::from(mac(key, signed).ct_eq(given)) {
+            return None;
+        }
+        let mut rest = &signed[1..];
+        Some((take(&mut rest)?, rest.to_vec()))
+    }
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring").field("primary", &self.primary).finish_non_exhaustive()
+    }
+}
+
+impl Derived {
+    fn of(&self, kind: &Kind) -> &[u8; 32] {
+        if kind.prefix == SESSION.prefix { &self.session } else { &self.activation }
+    }
+}
+
+fn mac(key: &[u8; 32], bytes: &[u8]) -> [u8; MAC] {
+    let mut mac = [0; MAC];
+    mac.copy_from_slice(&blake3::keyed_hash(key, bytes).as_bytes()[..MAC]);
+    mac
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk()?;
+    *rest = left;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(primary: u8) -> Keyring {
+        Keyring::new(primary, [(0, [7; 32]), (1, [8; 32])].into()).unwrap()
+    }
+
+    fn claim() -> Claim {
+        Claim {
+            generation: Generation(3),
+            session: SessionId(9),
+            counter: 4,
+            count: NonZeroU32::new(2).unwrap(),
+            grant: GrantId(77),
+            limits: LimitSet::new((0..16).map(LimitId)).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_was_claimed_also_after_the_signing_key_changed() {
+        let token = ring(0).session([1; 8], &claim());
+        assert_eq!(ring(1).open_session(&token), Some(([1; 8], claim())));
+        assert!(token.len() <= MAX_TOKEN);
+        let activation = ActivationClaim { grant: GrantId(5), key: [9; 8] };
+        let token = ring(0).activation([1; 8], activation);
+        assert_eq!(ring(0).open_activation(&token), Some(([1; 8], activation)));
+    }
+
+    #[test]
+    fn no_changed_cut_or_foreign_token_opens() {
+        let token = ring(0).session([1; 8], &claim());
+        for index in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert_eq!(ring(0).open_session(&changed), None, "byte {index}");
+            assert_eq!(ring(0).open_session(&token[..index]), None, "cut at {index}");
+        }
+        let foreign = Keyring::new(0, [(0, [9; 32])].into()).unwrap();
+        assert_eq!(foreign.open_session(&token), None);
+        let as_activation = token.replacen("GLS1.", "GLA1.", 1);
+        assert_eq!(ring(0).open_activation(&as_activation), None);
+    }
+
+    #[test]
+    fn a_keyring_without_its_primary_key_is_refused() {
+        assert!(matches!(Keyring::new(3, [(0, [7; 32])].into()), Err(KeyringError::NoPrimary(3))));
+    }
+}

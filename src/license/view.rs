@@ -1,0 +1,166 @@
+//! A plan made ready for questions: indexes and ids, computed once for each change of the plan.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use genie_ledger::{Generation, GrantId, Limit, LimitId, LimitSet, Settings, SettingsError, TooManyLimits};
+
+use super::KeyHash;
+use crate::api::{PlanGrant, SeatPlanSpec};
+
+/// Which ledger: namespace and product.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LedgerId {
+    /// Namespace of the pool.
+    pub namespace: Arc<str>,
+    /// Product of the pool.
+    pub product: Arc<str>,
+}
+
+impl LedgerId {
+    /// What tokens carry in the ledger's place.
+    pub fn hash(&self) -> [u8; 8] {
+        short_hash("genie-lm ledger id v1", &self.to_string()).to_le_bytes()
+    }
+}
+
+impl std::fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.product)
+    }
+}
+
+/// One grant of a [`PlanView`].
+#[derive(Debug)]
+pub struct GrantView {
+    /// What tokens carry.
+    pub id: GrantId,
+    /// As the plan says it.
+    pub plan: PlanGrant,
+    base: Vec<LimitId>,
+}
+
+/// A plan made ready for questions.
+#[derive(Debug)]
+pub struct PlanView {
+    /// Which ledger.
+    pub ledger: LedgerId,
+    /// As it was compiled.
+    pub plan: SeatPlanSpec,
+    grants: Vec<GrantView>,
+    by_key: HashMap<KeyHash, usize>,
+    by_id: HashMap<GrantId, usize>,
+    names: HashMap<LimitId, Arc<str>>,
+    settings: Settings,
+}
+
+/// Why a plan cannot be served; compile refuses all of these, so they speak of a plan made by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The ledger refuses the numbers.
+    #[error("the plan of {0} cannot be served: {1}")]
+    Settings(LedgerId, SettingsError),
+}
+
+impl PlanView {
+    /// Indexes a plan of namespace `namespace`.
+    pub fn new(namespace: &str, plan: SeatPlanSpec) -> Result<Self, ViewError> {
+        let ledger = LedgerId { namespace: namespace.into(), product: plan.product.as_str().into() };
+        let limits = limits(&plan);
+        let names = limits.iter().map(|limit| (limit.id, limit.name.clone())).collect();
+        let settings = Settings::new(plan.outage_tolerance.get(), plan.ttl.get(), limits)
+            .map_err(|error| ViewError::Settings(ledger.clone(), error))?
+            .with_min_generation(Generation(plan.min_generation))
+            .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
+        let grants: Vec<GrantView> = plan.grants.iter().map(GrantView::new).collect();
+        let by_id = grants.iter().enumerate().map(|(index, grant)| (grant.id, index)).collect();
+        let by_key = grants
+            .iter()
+            .enumerate()
+            .flat_map(|(index, grant)| grant.plan.keys.iter().map(move |key| (index, key)))
+            .filter_map(|(index, key)| Some((KeyHash::from_hex(&key.sha256)?, index)))
+            .collect();
+        Ok(Self { ledger, plan, grants, by_key, by_id, names, settings })
+    }
+
+    /// What the seat protocol needs to know of the plan.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// All grants, in the plan's order.
+    pub fn grants(&self) -> &[GrantView] {
+        &self.grants
+    }
+
+    /// The grant that a key stands for.
+    pub fn grant_of_key(&self, key: KeyHash) -> Option<&GrantView> {
+        self.by_key.get(&key).map(|&index| &self.grants[index])
+    }
+
+    /// The grant of a token.
+    pub fn grant(&self, id: GrantId) -> Option<&GrantView> {
+        self.by_id.get(&id).map(|&index| &self.grants[index])
+    }
+
+    /// The name of a limit, as people read it.
+    pub fn limit_name(&self, id: LimitId) -> Option<&str> {
+        self.names.get(&id).map(AsRef::as_ref)
+    }
+}
+
+impl GrantView {
+    fn new(plan: &PlanGrant) -> Self {
+        let name = grant_limit(&plan.namespace, &plan.name);
+        let mut base = vec![limit_id("seats"), limit_id(&name)];
+        base.extend(plan.tier.iter().map(|tier| limit_id(&format!("tier/{tier}"))));
+        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), base }
+    }
+
+    /// The limits that a session of this grant with these features touches.
+    pub fn limits(&self, features: &[String]) -> Result<LimitSet, TooManyLimits> {
+        let features = features.iter().map(|feature| limit_id(&format!("feature/{feature}")));
+        LimitSet::new(self.base.iter().copied().chain(features))
+    }
+
+    /// Whether a key with this hash prefix still stands for the grant.
+    pub fn has_key(&self, prefix: [u8; 8]) -> bool {
+        self.plan.keys.iter().filter_map(|key| KeyHash::from_hex(&key.sha256)).any(|key| key.prefix() == prefix)
+    }
+}
+
+/// Name of the limit of a grant.
+pub fn grant_limit(namespace: &str, name: &str) -> String {
+    format!("grant/{namespace}/{name}")
+}
+
+/// All that a plan counts. A limit without a cap is counted all the same: so usage by grant, tier and feature
+/// comes out of the one ledger.
+fn limits(plan: &SeatPlanSpec) -> Vec<Limit> {
+    let seats = std::iter::once(("seats".to_owned(), Some(plan.seats)));
+    let grants = plan.grants.iter().map(|grant| (grant_limit(&grant.namespace, &grant.name), grant.max));
+    let tiers = plan.tiers.iter().map(|tier| (format!("tier/{}", tier.name), tier.seats));
+    let features = plan.features.iter().map(|feature| (format!("feature/{}", feature.name), feature.seats));
+    seats
+        .chain(grants)
+        .chain(tiers)
+        .chain(features)
+        .map(|(name, cap)| Limit { id: limit_id(&name), name: name.into(), cap })
+        .collect()
+}
+
+fn limit_id(name: &str) -> LimitId {
+    LimitId(short_hash("genie-lm limit id v1", name))
+}
+
+/// 64 bits of BLAKE3: tokens of one ledger speak of a few thousand names at the most, so two of them meet with a
+/// chance below one in 10^12, and `Settings` refuses the plan where they do.
+fn short_hash(context: &str, text: &str) -> u64 {
+    let mut bytes = [0; 8];
+    blake3::Hasher::new_derive_key(context).update(text.as_bytes()).finalize_xof().fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// One seat, where a request leaves the number out.
+pub(crate) const ONE: NonZeroU32 = NonZeroU32::MIN;
