@@ -1,5 +1,5 @@
-//! Argument parsing and dispatch only.
+//! The binary `genie-lm`: everything is in `cli`.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    genie_lm::cli::main()
 }
