@@ -93,3 +93,9 @@ pub enum Denial {
     /// A session of an earlier owner that this owner never took over.
     SessionUnknown,
 }
+
+impl Answer {
+    pub(crate) fn denied(reason: Denial) -> Self {
+        Self::Denied { reason }
+    }
+}

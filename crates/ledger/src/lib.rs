@@ -6,7 +6,10 @@
 //! outputs. The rule numbers in the docs (R1, Q, …) are those of the seat protocol.
 
 mod answer;
+mod fence;
+mod leaving;
 mod limits;
+mod meter;
 mod owner;
 mod promise;
 mod record;
@@ -30,6 +33,7 @@ pub use settings::{
 };
 pub use status::{LimitStatus, Role, SessionView, Status, StopReason};
 pub use store::{RequestId, StoreReply, StoreRequest};
+pub use tenure::{LEASE_DURATION, LEASE_RENEW};
 pub use time::{BootInstant, RHO_PERCENT, shrink, stretch};
 pub use types::{
     Claim, Generation, GrantId, Holder, LimitId, LimitSet, MAX_LIMITS, Nonce, OperationId, SessionId,

@@ -1,1 +1,273 @@
-//! owner
+//! The one replica that decides: answers clients as far as horizon and promises allow, and keeps its
+//! Lease and its ledger. Each event may end the ownership; then it gives the reason.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+use crate::limits::Slots;
+use crate::promise::{Book, Recorded};
+use crate::record::{ObservedLease, ObservedLedger};
+use crate::seats::{Checked, Seats};
+use crate::settings::Settings;
+use crate::status::StopReason;
+use crate::store::{RequestId, StoreReply, StoreRequest};
+use crate::tenure::{Kept, Tenure};
+use crate::time::{BootInstant, shrink};
+use crate::types::{Claim, Generation, Nonce, OperationId};
+use crate::waiting::{MAX_WAIT, Waiter, Waiting};
+
+/// A token shorter than this is of no use to a client that must renew in time over a network.
+const MIN_VALIDITY: Duration = Duration::from_secs(2);
+/// When to come back to an owner that lacks a Lease renewal, a promise, or a place in line.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+/// What an event needs to know besides the owner itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: BootInstant,
+    pub(crate) settings: &'a Settings,
+    pub(crate) me: &'a Nonce,
+}
+
+/// Answers for checkouts that waited.
+pub(crate) type Completions = VecDeque<(Ticket, Answer)>;
+
+/// An owner's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner<M> {
+    pub(crate) tenure: Tenure,
+    pub(crate) book: Book,
+    pub(crate) seats: Seats<M>,
+    pub(crate) waiting: Waiting<M>,
+    /// The earliest moment at which recovery may end by a write; None: no recovery is on.
+    pub(crate) recovery_ends: Option<BootInstant>,
+}
+
+impl<M> Owner<M> {
+    pub(crate) fn generation(&self) -> Generation {
+        self.book.record().generation
+    }
+
+    /// R2: no token is valid beyond this.
+    pub(crate) fn horizon_ends(&self, settings: &Settings) -> BootInstant {
+        self.tenure.since + shrink(self.book.horizon(settings))
+    }
+
+    /// How long a token issued now may last, ρ not yet subtracted; None: not long enough.
+    fn lifetime(&self, cx: Context<'_>) -> Result<Duration, Answer> {
+        let ttl = self.book.ttl(cx.settings);
+        let d = ttl.min(self.horizon_ends(cx.settings).since(cx.now));
+        if d < MIN_VALIDITY.min(ttl) { Err(unavailable()) } else { Ok(d) }
+    }
+
+    pub(crate) fn checkout(
+        &mut self,
+        cx: Context<'_>,
+        request: CheckoutRequest<M>,
+        tickets: &mut u64,
+    ) -> Outcome {
+        self.seats.expire(cx.now);
+        if let Some(answer) = self.seats.retried_checkout(cx.now, request.operation) {
+            return Outcome::Answer(answer);
+        }
+        match self.try_checkout(cx, request) {
+            Checked::Answered(answer) => Outcome::Answer(answer),
+            Checked::NeedsPromise(request, slots) => self.wait(cx.now, request, slots, tickets),
+        }
+    }
+
+    fn try_checkout(&mut self, cx: Context<'_>, request: CheckoutRequest<M>) -> Checked<M> {
+        if !cx.settings.accepting() {
+            return Checked::Answered(Answer::denied(Denial::NotAccepting));
+        }
+        // A retry of a checkout in line must not count against the units that the first reserves.
+        if !self.waiting.is_empty() && self.waiting.holds(&request) {
+            return Checked::NeedsPromise(request, Slots::new());
+        }
+        match self.lifetime(cx) {
+            Ok(d) => self.seats.checkout(cx.now, d, request, self.recovery_ends),
+            Err(answer) => Checked::Answered(answer),
+        }
+    }
+
+    fn wait(
+        &mut self,
+        now: BootInstant,
+        request: CheckoutRequest<M>,
+        slots: Slots,
+        tickets: &mut u64,
+    ) -> Outcome {
+        if self.waiting.full() {
+            return Outcome::Answer(unavailable());
+        }
+        let ticket = Ticket(*tickets);
+        *tickets += 1;
+        let waiter = Waiter { ticket, request, reserves: None, deadline: now + MAX_WAIT };
+        self.line_up(waiter, slots);
+        Outcome::Wait(ticket)
+    }
+
+    fn line_up(&mut self, waiter: Waiter<M>, slots: Slots) {
+        self.seats.reserve(&slots, waiter.request.count);
+        self.waiting.push(Waiter { reserves: (!slots.is_empty()).then_some(slots), ..waiter });
+    }
+
+    fn step_out(&mut self, waiter: &Waiter<M>) {
+        if let Some(slots) = &waiter.reserves {
+            self.seats.unreserve(slots, waiter.request.count);
+        }
+    }
+
+    /// Answers everybody in line who can be answered now, in order.
+    fn settle(&mut self, cx: Context<'_>, done: &mut Completions) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.seats.expire(cx.now);
+        let line = self.waiting.take();
+        line.iter().for_each(|waiter| self.step_out(waiter));
+        for waiter in line {
+            let Waiter { ticket, request, deadline, .. } = waiter;
+            if let Some(answer) = self.seats.retried_checkout(cx.now, request.operation) {
+                done.push_back((ticket, answer));
+                continue;
+            }
+            match self.try_checkout(cx, request) {
+                Checked::Answered(answer) => done.push_back((ticket, answer)),
+                Checked::NeedsPromise(..) if deadline <= cx.now => done.push_back((ticket, unavailable())),
+                Checked::NeedsPromise(request, slots) => {
+                    self.line_up(Waiter { ticket, request, reserves: None, deadline }, slots);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, ticket: Ticket) {
+        if let Some(waiter) = self.waiting.remove(ticket) {
+            self.step_out(&waiter);
+            // A retry of the same checkout that stays in line has nothing reserved: it is looked at
+            // again with the next acknowledged write, like everybody else.
+        }
+    }
+
+    pub(crate) fn renew(
+        &mut self,
+        cx: Context<'_>,
+        claim: &Claim,
+        operation: OperationId,
+        meta: impl FnOnce() -> M,
+    ) -> Result<Answer, StopReason> {
+        self.refuse_newer(claim)?;
+        self.seats.expire(cx.now);
+        if let Some(answer) = self.seats.settled_renewal(cx.now, claim, operation) {
+            return Ok(answer);
+        }
+        Ok(match self.lifetime(cx) {
+            Ok(d) => self.seats.renew(cx.now, d, claim, operation, meta),
+            Err(answer) => answer,
+        })
+    }
+
+    pub(crate) fn checkin(
+        &mut self,
+        cx: Context<'_>,
+        claim: &Claim,
+        done: &mut Completions,
+    ) -> Result<Answer, StopReason> {
+        self.refuse_newer(claim)?;
+        self.seats.expire(cx.now);
+        self.seats.checkin(claim);
+        self.settle(cx, done);
+        Ok(Answer::Returned)
+    }
+
+    /// R5: a newer token proves that this owner is no longer it.
+    fn refuse_newer(&self, claim: &Claim) -> Result<(), StopReason> {
+        if claim.generation > self.generation() { Err(StopReason::NewerToken) } else { Ok(()) }
+    }
+
+    pub(crate) fn request(&mut self, cx: Context<'_>, id: RequestId) -> Option<StoreRequest> {
+        self.seats.expire(cx.now);
+        if let Some(request) = self.tenure.request(cx.now, id, cx.me) {
+            if self.tenure.writing() == Some(id) {
+                self.seats.limits.lease_sent();
+            }
+            return Some(request);
+        }
+        self.book.request(cx.now, id, &mut self.seats.limits, cx.settings, self.recovery_ends)
+    }
+
+    pub(crate) fn reply(
+        &mut self,
+        cx: Context<'_>,
+        id: RequestId,
+        reply: StoreReply,
+        done: &mut Completions,
+    ) -> Result<(), StopReason> {
+        match self.tenure.reply(cx.now, id, &reply, cx.me) {
+            Kept::Lost(reason) => return Err(reason),
+            Kept::Renewed => self.seats.limits.lease_acknowledged(),
+            Kept::Undecided => {}
+        }
+        match self.book.reply(cx.now, id, reply, &mut self.seats.limits) {
+            Recorded::Lost(reason) => return Err(reason),
+            Recorded::Acknowledged => self.end_recovery_if_recorded(),
+            Recorded::Undecided => {}
+        }
+        self.settle(cx, done);
+        Ok(())
+    }
+
+    fn end_recovery_if_recorded(&mut self) {
+        if self.recovery_ends.is_some() && !self.book.record().recovering {
+            self.recovery_ends = None;
+            self.seats.end_recovery();
+        }
+    }
+
+    pub(crate) fn configure(&mut self, cx: Context<'_>, old: &Settings, done: &mut Completions) {
+        self.book.configure(cx.now, old, cx.settings);
+        self.seats.limits.configure(cx.settings.limits(), &self.book.record().borrowed);
+        self.settle(cx, done);
+    }
+
+    pub(crate) fn observe_lease(&mut self, cx: Context<'_>, lease: Option<&ObservedLease>) {
+        self.tenure.observe(cx.now, lease, cx.me);
+    }
+
+    pub(crate) fn observe_ledger(
+        &mut self,
+        cx: Context<'_>,
+        ledger: Option<&ObservedLedger>,
+    ) -> Result<(), StopReason> {
+        match self.book.observe(cx.now, ledger) {
+            Recorded::Lost(reason) => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn tick(&mut self, cx: Context<'_>, done: &mut Completions) {
+        self.seats.expire(cx.now);
+        if self.waiting.next_deadline().is_some_and(|deadline| deadline <= cx.now) {
+            self.settle(cx, done);
+        }
+    }
+
+    pub(crate) fn next_tick(&self, settings: &Settings) -> Option<BootInstant> {
+        let ledger = self.book.next_due(&self.seats.limits, settings, self.recovery_ends);
+        let times =
+            [self.tenure.next_due(), ledger, self.seats.sessions.next_expiry(), self.waiting.next_deadline()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Everybody in line must ask the next owner.
+    pub(crate) fn turn_away(&mut self, done: &mut Completions) {
+        let line = self.waiting.take();
+        done.extend(line.into_iter().map(|w| (w.ticket, Answer::NotOwner { address: None })));
+    }
+}
+
+fn unavailable() -> Answer {
+    Answer::Unavailable { retry_after: UNAVAILABLE_RETRY }
+}

@@ -1,1 +1,278 @@
-//! promise
+//! An owner's writes of the ledger (R1, R4's end, R10): what to record and when, what became of a
+//! write that got no clear answer, and which promises and durations may be used meanwhile.
+
+use std::time::Duration;
+
+use crate::limits::Limits;
+use crate::record::{ObservedLedger, Record};
+use crate::settings::Settings;
+use crate::status::StopReason;
+use crate::store::{RequestId, StoreReply, StoreRequest};
+use crate::tenure::RETRY_PAUSE;
+use crate::time::{BootInstant, stretch};
+use crate::types::Version;
+
+/// Usage and lower promises are written at most this often, so that a busy ledger costs the API
+/// server no more than an idle one's Lease.
+const COALESCE: Duration = Duration::from_secs(5);
+
+/// A request under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Flight {
+    Read(RequestId),
+    Write(RequestId, Box<Record>),
+}
+
+/// What a reply meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// The reply was to another request, or decides nothing.
+    Undecided,
+    /// The record sent is the ledger's now.
+    Acknowledged,
+    /// The ledger is another owner's.
+    Lost(StopReason),
+}
+
+/// The ledger in its owner's hands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Book {
+    version: Version,
+    /// The last record known to be written.
+    record: Record,
+    /// The last seq used in any write.
+    seq: u64,
+    /// The least horizon and ttl that the record may say now.
+    horizon: Duration,
+    ttl: Duration,
+    /// When the horizon or ttl in use last changed (R10).
+    used_since: BootInstant,
+    flight: Option<Flight>,
+    /// The version may be another by now: read before the next write.
+    doubt: bool,
+    /// A write without a clear answer may still take effect, until another is acknowledged.
+    undecided: bool,
+    /// No request before this.
+    pause: BootInstant,
+    last_write: BootInstant,
+}
+
+impl Book {
+    /// The ledger just fenced by `record`, sent at `sent`, which gave it this version.
+    pub(crate) fn new(version: Version, record: Record, sent: BootInstant) -> Self {
+        Self {
+            version,
+            seq: record.seq,
+            horizon: Duration::from_millis(record.horizon_ms),
+            ttl: Duration::from_millis(record.ttl_ms),
+            used_since: sent,
+            flight: None,
+            doubt: false,
+            undecided: false,
+            pause: sent,
+            last_write: sent,
+            record,
+        }
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// X as it may be used: smaller at once, larger once recorded.
+    pub(crate) fn horizon(&self, settings: &Settings) -> Duration {
+        settings.horizon().min(self.horizon)
+    }
+
+    /// The ttl as it may be used: smaller at once, larger once recorded.
+    pub(crate) fn ttl(&self, settings: &Settings) -> Duration {
+        settings.ttl().min(self.ttl)
+    }
+
+    /// The settings change from `old` to `new`.
+    pub(crate) fn configure(&mut self, now: BootInstant, old: &Settings, new: &Settings) {
+        if self.horizon(old) != self.horizon(new) || self.ttl(old) != self.ttl(new) {
+            self.used_since = now;
+        }
+    }
+
+    /// When a smaller horizon or ttl may be recorded: every token under a larger one has run out.
+    fn may_shrink(&self) -> BootInstant {
+        self.used_since + stretch(Duration::from_millis(self.record.ttl_ms))
+    }
+
+    /// When something other than a change in the limits calls for a write.
+    fn next_call(&self, settings: &Settings, recovery_ends: Option<BootInstant>) -> Option<BootInstant> {
+        let planned = (millis(settings.horizon()), millis(settings.ttl()));
+        let recorded = (self.record.horizon_ms, self.record.ttl_ms);
+        if planned.0 > recorded.0 || planned.1 > recorded.1 {
+            return Some(self.pause);
+        }
+        recovery_ends.or((planned != recorded).then(|| self.may_shrink()))
+    }
+
+    /// When [`request`](Self::request) will have something; None: after a reply or a change.
+    pub(crate) fn next_due(
+        &self,
+        limits: &Limits,
+        settings: &Settings,
+        recovery_ends: Option<BootInstant>,
+    ) -> Option<BootInstant> {
+        if self.flight.is_some() {
+            return None;
+        }
+        if self.doubt || self.undecided || limits.pressed {
+            return Some(self.pause);
+        }
+        let look = limits.changed.then(|| self.last_write + COALESCE);
+        let call = self.next_call(settings, recovery_ends);
+        look.into_iter().chain(call).min().map(|at| at.max(self.pause))
+    }
+
+    /// The next request, if one is due. A write is in force from now on where it lowers something.
+    pub(crate) fn request(
+        &mut self,
+        now: BootInstant,
+        id: RequestId,
+        limits: &mut Limits,
+        settings: &Settings,
+        recovery_ends: Option<BootInstant>,
+    ) -> Option<StoreRequest> {
+        if self.next_due(limits, settings, recovery_ends).is_none_or(|due| due > now) {
+            return None;
+        }
+        if self.doubt {
+            self.flight = Some(Flight::Read(id));
+            return Some(StoreRequest::ReadLedger);
+        }
+        let record = self.compose(now, limits, settings, recovery_ends);
+        limits.pressed = false;
+        let same = Record { seq: self.record.seq, ..record.clone() } == self.record;
+        if same && !self.undecided {
+            return None;
+        }
+        self.seq = record.seq;
+        self.last_write = now;
+        self.horizon = self.horizon.min(Duration::from_millis(record.horizon_ms));
+        self.ttl = self.ttl.min(Duration::from_millis(record.ttl_ms));
+        limits.sent(&record.promises);
+        self.flight = Some(Flight::Write(id, Box::new(record.clone())));
+        Some(StoreRequest::WriteLedger { expect: self.version.clone(), record })
+    }
+
+    fn compose(
+        &self,
+        now: BootInstant,
+        limits: &mut Limits,
+        settings: &Settings,
+        recovery_ends: Option<BootInstant>,
+    ) -> Record {
+        let full_look = now >= self.last_write + COALESCE;
+        if full_look {
+            limits.changed = false;
+        }
+        let shrink = recovery_ends.is_none() && now >= self.may_shrink();
+        let durable = |planned: Duration, recorded: u64| match millis(planned) {
+            planned if planned < recorded && !shrink => recorded,
+            planned => planned,
+        };
+        Record {
+            seq: self.seq + 1,
+            recovering: recovery_ends.is_some_and(|end| now < end),
+            promises: limits.promises(full_look),
+            horizon_ms: durable(settings.horizon(), self.record.horizon_ms),
+            ttl_ms: durable(settings.ttl(), self.record.ttl_ms),
+            usage: limits.usage(),
+            ..self.record.clone()
+        }
+    }
+
+    pub(crate) fn reply(
+        &mut self,
+        now: BootInstant,
+        id: RequestId,
+        reply: StoreReply,
+        limits: &mut Limits,
+    ) -> Recorded {
+        match self.flight.take_if(|flight| flight.is(id)) {
+            Some(Flight::Write(_, record)) => self.wrote(now, *record, reply, limits),
+            Some(Flight::Read(_)) => self.read(now, reply),
+            None => Recorded::Undecided,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        now: BootInstant,
+        record: Record,
+        reply: StoreReply,
+        limits: &mut Limits,
+    ) -> Recorded {
+        if let StoreReply::Written { version } = reply {
+            limits.acknowledged(&record.promises);
+            self.version = version;
+            self.horizon = Duration::from_millis(record.horizon_ms);
+            self.ttl = Duration::from_millis(record.ttl_ms);
+            self.record = record;
+            self.undecided = false;
+            return Recorded::Acknowledged;
+        }
+        self.doubt = true;
+        self.undecided = true;
+        limits.changed = true;
+        self.pause = if reply == StoreReply::Conflict { now } else { now + RETRY_PAUSE };
+        Recorded::Undecided
+    }
+
+    fn read(&mut self, now: BootInstant, reply: StoreReply) -> Recorded {
+        let StoreReply::Ledger(found) = reply else {
+            self.pause = now + RETRY_PAUSE;
+            return Recorded::Undecided;
+        };
+        match found {
+            Some(ObservedLedger { version, record: Some(record) }) if self.wrote_it(&record) => {
+                self.version = version;
+                self.seq = self.seq.max(record.seq);
+                self.doubt = false;
+                self.pause = now;
+                Recorded::Undecided
+            }
+            _ => Recorded::Lost(StopReason::Fenced),
+        }
+    }
+
+    fn wrote_it(&self, found: &Record) -> bool {
+        found.generation == self.record.generation && found.holder.nonce == self.record.holder.nonce
+    }
+
+    /// A watch may be late. A newer generation is proof all the same; anything else that is not this
+    /// owner's, and not older either, makes it look for itself.
+    pub(crate) fn observe(&mut self, now: BootInstant, ledger: Option<&ObservedLedger>) -> Recorded {
+        let record = ledger.and_then(|l| l.record.as_ref());
+        match record {
+            Some(found) if found.generation > self.record.generation => Recorded::Lost(StopReason::Fenced),
+            Some(found) if self.wrote_it(found) || found.generation < self.record.generation => {
+                Recorded::Undecided
+            }
+            _ => {
+                if !self.doubt && self.flight.is_none() {
+                    self.doubt = true;
+                    self.pause = now;
+                }
+                Recorded::Undecided
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn is(&self, id: RequestId) -> bool {
+        match self {
+            Flight::Read(sent_as) | Flight::Write(sent_as, _) => *sent_as == id,
+        }
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}

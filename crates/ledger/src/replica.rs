@@ -2,12 +2,15 @@
 //! Takes events and calls with the time they happened at; gives store requests, answers and wake-ups.
 
 use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
-use crate::record::{ObservedLease, ObservedLedger};
+use crate::leaving::Leaving;
+use crate::owner::{Completions, Context, Owner};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
 use crate::settings::Settings;
-use crate::status::{SessionView, Status};
+use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
+use crate::takeover::Seeking;
 use crate::time::BootInstant;
-use crate::types::{Claim, Holder, Nonce, OperationId, SessionId};
+use crate::types::{Claim, Generation, Holder, Nonce, OperationId, SessionId};
 
 /// One process's part in one ledger. `M` is what the caller remembers of each session.
 ///
@@ -16,60 +19,155 @@ use crate::types::{Claim, Holder, Nonce, OperationId, SessionId};
 /// [`tick`](Self::tick) is called at [`next_tick`](Self::next_tick). Times must not run backwards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica<M> {
-    m: std::marker::PhantomData<M>,
+    pub(crate) me: Holder,
+    pub(crate) settings: Settings,
+    pub(crate) phase: Phase<M>,
+    /// The newest owner that this replica knows of.
+    pub(crate) owner: Option<(Generation, Holder)>,
+    done: Completions,
+    requests: u64,
+    tickets: u64,
 }
 
-#[allow(unused_variables, clippy::todo)]
-impl<M: Clone> Replica<M> {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase<M> {
+    Seeking(Box<Seeking>),
+    Owner(Box<Owner<M>>),
+    Leaving(Leaving),
+    Stopped(StopReason),
+}
+
+impl<M> Replica<M> {
     /// A follower. The holder's nonce must be fresh.
     pub fn new(me: Holder, settings: Settings, now: BootInstant) -> Self {
-        todo!()
+        let phase = Phase::Seeking(Box::new(Seeking::new(now)));
+        Self { me, settings, phase, owner: None, done: Completions::new(), requests: 0, tickets: 0 }
     }
 
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once.
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
-        todo!()
+        let old = std::mem::replace(&mut self.settings, settings);
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        if let Phase::Owner(owner) = &mut self.phase {
+            owner.configure(cx, &old, &mut self.done);
+        }
     }
 
     /// It is known that the process of exactly this nonce has ended (R6b). A deleted Pod object is no
     /// such evidence.
     pub fn previous_ended(&mut self, now: BootInstant, nonce: Nonce) {
-        todo!()
+        if let Phase::Seeking(seeking) = &mut self.phase {
+            seeking.previous_ended(now, nonce);
+        }
     }
 
     /// The Lease as a watch showed it, possibly late; None: deleted.
     pub fn observe_lease(&mut self, now: BootInstant, lease: Option<ObservedLease>) {
-        todo!()
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Seeking(seeking) => seeking.observe_lease(now, lease),
+            Phase::Owner(owner) => owner.observe_lease(cx, lease.as_ref()),
+            Phase::Leaving(_) | Phase::Stopped(_) => {}
+        }
     }
 
     /// The ledger as a watch showed it, possibly late; None: deleted.
     pub fn observe_ledger(&mut self, now: BootInstant, ledger: Option<ObservedLedger>) {
-        todo!()
+        self.note_owner(ledger.as_ref());
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Seeking(seeking) if ledger.is_some() => seeking.observe_ledger(now),
+            Phase::Owner(owner) => {
+                let seen = owner.observe_ledger(cx, ledger.as_ref());
+                self.go_on_or_stop(seen);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_owner(&mut self, ledger: Option<&ObservedLedger>) {
+        if let Some(record) = ledger.and_then(|ledger| ledger.record.as_ref())
+            && self.owner.as_ref().is_none_or(|(generation, _)| record.generation >= *generation)
+        {
+            self.owner = Some((record.generation, record.holder.clone()));
+        }
     }
 
     /// The next request for the store. `now` is read right before the send: it is R2's s.
     pub fn take_request(&mut self, now: BootInstant) -> Option<(RequestId, StoreRequest)> {
-        todo!()
+        let id = RequestId(self.requests);
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let request = match &mut self.phase {
+            Phase::Seeking(seeking) => seeking.request(cx, id),
+            Phase::Owner(owner) => owner.request(cx, id),
+            Phase::Leaving(leaving) => leaving.request(cx, id),
+            Phase::Stopped(_) => None,
+        }?;
+        self.requests += 1;
+        Some((id, request))
     }
 
     /// The answer to a request, exactly one for each.
     pub fn reply(&mut self, now: BootInstant, request: RequestId, reply: StoreReply) {
-        todo!()
+        if let StoreReply::Ledger(ledger) = &reply {
+            self.note_owner(ledger.as_ref());
+        }
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Seeking(seeking) => {
+                if let Some(owner) = seeking.reply(cx, &self.me, request, reply) {
+                    self.owner = Some((owner.generation(), self.me.clone()));
+                    self.phase = Phase::Owner(Box::new(owner));
+                }
+            }
+            Phase::Owner(owner) => {
+                let kept = owner.reply(cx, request, reply, &mut self.done);
+                self.go_on_or_stop(kept);
+            }
+            Phase::Leaving(leaving) => {
+                leaving.reply(cx, request, reply);
+                if leaving.done() {
+                    self.phase = Phase::Stopped(StopReason::Released);
+                }
+            }
+            Phase::Stopped(_) => {}
+        }
+    }
+
+    fn go_on_or_stop(&mut self, event: Result<(), StopReason>) {
+        if let Err(reason) = event {
+            if let Phase::Owner(owner) = &mut self.phase {
+                owner.turn_away(&mut self.done);
+            }
+            self.phase = Phase::Stopped(reason);
+        }
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: BootInstant) {
-        todo!()
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        if let Phase::Owner(owner) = &mut self.phase {
+            owner.tick(cx, &mut self.done);
+        }
     }
 
     /// When the next [`tick`](Self::tick) is due; None: not before the next event.
     pub fn next_tick(&self) -> Option<BootInstant> {
-        todo!()
+        match &self.phase {
+            Phase::Seeking(seeking) => seeking.next_due(&self.me.nonce),
+            Phase::Owner(owner) => owner.next_tick(&self.settings),
+            Phase::Leaving(leaving) => leaving.next_due(),
+            Phase::Stopped(_) => None,
+        }
     }
 
     /// A client asks for a session.
     pub fn checkout(&mut self, now: BootInstant, request: CheckoutRequest<M>) -> Outcome {
-        todo!()
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets),
+            _ => self.not_owner(),
+        }
     }
 
     /// A client renews the session of a verified token. `meta` is called if the session is taken
@@ -81,43 +179,98 @@ impl<M: Clone> Replica<M> {
         operation: OperationId,
         meta: impl FnOnce() -> M,
     ) -> Outcome {
-        todo!()
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Owner(owner) => {
+                let answer = owner.renew(cx, claim, operation, meta);
+                self.answer_or_stop(answer)
+            }
+            _ => self.not_owner(),
+        }
     }
 
-    /// A client gives back the session of a verified token.
-    pub fn checkin(&mut self, now: BootInstant, claim: &Claim, operation: OperationId) -> Outcome {
-        todo!()
+    /// A client gives back the session of a verified token. Any number of times: the second changes
+    /// nothing, whatever its operation id (R8).
+    pub fn checkin(&mut self, now: BootInstant, claim: &Claim) -> Outcome {
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        match &mut self.phase {
+            Phase::Owner(owner) => {
+                let answer = owner.checkin(cx, claim, &mut self.done);
+                self.answer_or_stop(answer)
+            }
+            _ => self.not_owner(),
+        }
+    }
+
+    fn answer_or_stop(&mut self, answer: Result<Answer, StopReason>) -> Outcome {
+        match answer {
+            Ok(answer) => Outcome::Answer(answer),
+            Err(reason) => {
+                self.go_on_or_stop(Err(reason));
+                self.not_owner()
+            }
+        }
+    }
+
+    fn not_owner(&self) -> Outcome {
+        let address = self.known_owner().map(|holder| holder.address.clone());
+        Outcome::Answer(Answer::NotOwner { address })
+    }
+
+    /// The owner to send clients to: another process, and one that still has the Lease as far as
+    /// this replica saw.
+    pub(crate) fn known_owner(&self) -> Option<&Holder> {
+        let (_, holder) = self.owner.as_ref()?;
+        let has_lease = match &self.phase {
+            Phase::Seeking(seeking) => seeking.lease_holder() == Some(&holder.nonce),
+            _ => true,
+        };
+        (has_lease && holder.nonce != self.me.nonce).then_some(holder)
     }
 
     /// Ends a session: its next renewal is denied, and its units come back when its last token has
     /// run out, or at the client's check-in (R10). False if there is no such session.
-    pub fn revoke(&mut self, now: BootInstant, session: SessionId) -> bool {
-        todo!()
+    pub fn revoke(&mut self, session: SessionId) -> bool {
+        match &mut self.phase {
+            Phase::Owner(owner) => owner.seats.revoke(session),
+            _ => false,
+        }
     }
 
     /// The next checkout that waited and has its answer now.
     pub fn take_completion(&mut self) -> Option<(Ticket, Answer)> {
-        todo!()
+        self.done.pop_front()
     }
 
-    /// Nobody waits for this ticket any more.
+    /// Nobody waits for this ticket any more. A seat that it got in the meantime runs out.
     pub fn cancel(&mut self, ticket: Ticket) {
-        todo!()
+        if let Phase::Owner(owner) = &mut self.phase {
+            owner.cancel(ticket);
+        }
     }
 
     /// Told to stop: serves no more, and gives up the Lease so that a successor need not wait for it.
     /// Done when the role is [`Role::Stopped`](crate::Role::Stopped).
     pub fn release(&mut self, now: BootInstant) {
-        todo!()
-    }
-
-    /// What this replica knows.
-    pub fn status(&self, now: BootInstant) -> Status {
-        todo!()
-    }
-
-    /// The owner's live sessions; none elsewhere.
-    pub fn sessions(&self) -> impl Iterator<Item = SessionView<'_, M>> {
-        std::iter::empty()
+        let stopped = Phase::Stopped(StopReason::Released);
+        let held = match std::mem::replace(&mut self.phase, stopped) {
+            Phase::Seeking(seeking) => seeking.held(),
+            Phase::Owner(mut owner) => {
+                owner.turn_away(&mut self.done);
+                let record = LeaseRecord {
+                    holder: Some(self.me.nonce.clone()),
+                    transitions: owner.tenure.transitions,
+                };
+                let (uid, version) = (owner.tenure.uid.clone(), owner.tenure.version.clone());
+                Some((ObservedLease { uid, version, record }, owner.tenure.writing()))
+            }
+            before => {
+                self.phase = before;
+                return;
+            }
+        };
+        if let Some((lease, under_way)) = held {
+            self.phase = Phase::Leaving(Leaving::new(now, lease, under_way));
+        }
     }
 }

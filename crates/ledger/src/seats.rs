@@ -1,1 +1,259 @@
-//! seats
+//! Who sits where: the sessions of an owner, counted on its limits. Every decision about a seat is
+//! here (R1, R4, R5, Q, R8, R10); when it may be made, and for how long, is the owner's to say.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::answer::{Answer, CheckoutRequest, Denial};
+use crate::limits::{Limits, Slots};
+use crate::meter::{Fit, Meter};
+use crate::sessions::{Session, Sessions};
+use crate::tenure::LEASE_RENEW;
+use crate::time::{BootInstant, shrink, stretch};
+use crate::types::{Claim, Generation, OperationId, SessionId};
+
+/// Most sessions of one ledger, ended ones that recovery remembers included: about 400 MB.
+const MAX_SESSIONS: usize = 2_000_000;
+/// When to come back to a full table: sessions end all the time.
+const FULL_TABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// Sessions and what they are counted on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seats<M> {
+    generation: Generation,
+    pub(crate) limits: Limits,
+    pub(crate) sessions: Sessions<M>,
+    /// Sessions of earlier owners that ended in this recovery: not to be adopted again (R5).
+    ended: BTreeSet<SessionId>,
+    granted: u64,
+}
+
+/// What became of a checkout.
+pub(crate) enum Checked<M> {
+    /// It has its answer.
+    Answered(Answer),
+    /// A larger promise must be known to be written first.
+    NeedsPromise(CheckoutRequest<M>, Slots),
+}
+
+impl<M> Seats<M> {
+    pub(crate) fn new(generation: Generation, limits: Limits) -> Self {
+        Self { generation, limits, sessions: Sessions::new(), ended: BTreeSet::new(), granted: 0 }
+    }
+
+    /// Ends what has run out by `now`.
+    pub(crate) fn expire(&mut self, now: BootInstant) {
+        while let Some((id, session)) = self.sessions.pop_expired(now) {
+            if self.counts_as_old(&session) {
+                self.ended.insert(id);
+                self.limits.each(&session.slots, session.count, Meter::spend);
+            } else {
+                self.limits.each(&session.slots, session.count, Meter::run_out);
+            }
+        }
+    }
+
+    fn counts_as_old(&self, session: &Session<M>) -> bool {
+        session.adopted && self.limits.recovering()
+    }
+
+    fn table_full(&self) -> bool {
+        self.sessions.len() + self.ended.len() >= MAX_SESSIONS
+    }
+
+    /// R8: the first answer again, with what is left of it.
+    pub(crate) fn retried_checkout(&self, now: BootInstant, operation: OperationId) -> Option<Answer> {
+        let id = self.sessions.opened_by(operation)?;
+        self.token(now, id, false)
+    }
+
+    /// A checkout of units for `d` from now.
+    pub(crate) fn checkout(
+        &mut self,
+        now: BootInstant,
+        d: Duration,
+        request: CheckoutRequest<M>,
+        recovery_ends: Option<BootInstant>,
+    ) -> Checked<M> {
+        let slots = match self.limits.planned(&request.limits) {
+            Ok(slots) => slots,
+            Err(limit) => return Checked::Answered(Answer::denied(Denial::UnknownLimit { limit })),
+        };
+        match self.limits.fit(&slots, request.count) {
+            (Fit::Full, Some(limit)) => {
+                let soon = self.limits.frees_soon(limit).then_some(LEASE_RENEW);
+                let retry_after = soon.or(recovery_ends.map(|end| end.since(now)));
+                let in_recovery = self.limits.recovering();
+                Checked::Answered(Answer::denied(Denial::NoUnits { limit, in_recovery, retry_after }))
+            }
+            (Fit::NeedsPromise, _) => Checked::NeedsPromise(request, slots),
+            _ => Checked::Answered(self.open(now, d, request, slots)),
+        }
+    }
+
+    fn open(&mut self, now: BootInstant, d: Duration, request: CheckoutRequest<M>, slots: Slots) -> Answer {
+        let next = SessionId::new(self.generation, self.granted);
+        let Some(id) = next.filter(|_| !self.table_full()) else {
+            return Answer::Unavailable { retry_after: FULL_TABLE_RETRY };
+        };
+        self.granted += 1;
+        self.limits.each(&slots, request.count, Meter::open);
+        let session = Session {
+            grant: request.grant,
+            count: request.count,
+            slots,
+            opened: Some(request.operation),
+            last: request.operation,
+            counter: 0,
+            adopted: false,
+            revoked: false,
+            until: now + d,
+            expires: now + stretch(d),
+            meta: request.meta,
+        };
+        self.sessions.insert(id, session);
+        self.token(now, id, false).unwrap_or_else(|| Answer::denied(Denial::SessionExpired))
+    }
+
+    /// R8: a renewal that was answered before gets that answer again; a session that is over here is
+    /// never renewed. None: decide.
+    pub(crate) fn settled_renewal(
+        &self,
+        now: BootInstant,
+        claim: &Claim,
+        operation: OperationId,
+    ) -> Option<Answer> {
+        match self.sessions.get(claim.session) {
+            Some(session) if session.revoked => Some(Answer::denied(Denial::SessionRevoked)),
+            Some(session) if session.last == operation => {
+                Some(self.token(now, claim.session, false).unwrap_or(Answer::denied(Denial::SessionExpired)))
+            }
+            Some(_) => None,
+            None if claim.generation == self.generation || self.ended.contains(&claim.session) => {
+                Some(Answer::denied(Denial::SessionExpired))
+            }
+            None if !self.limits.recovering() => Some(Answer::denied(Denial::SessionUnknown)),
+            None => None,
+        }
+    }
+
+    /// A renewal for `d` from now, by adoption where the session is an earlier owner's (R5).
+    pub(crate) fn renew(
+        &mut self,
+        now: BootInstant,
+        d: Duration,
+        claim: &Claim,
+        operation: OperationId,
+        meta: impl FnOnce() -> M,
+    ) -> Answer {
+        let adopted = match self.sessions.get_mut(claim.session) {
+            Some(session) => {
+                session.last = operation;
+                session.counter = session.counter.saturating_add(1);
+                session.until = now + d;
+                session.expires = session.expires.max(now + stretch(d));
+                false
+            }
+            None => match self.adopt(now, d, claim, operation, meta) {
+                Ok(()) => true,
+                Err(answer) => return answer,
+            },
+        };
+        self.token(now, claim.session, adopted).unwrap_or_else(|| Answer::denied(Denial::SessionExpired))
+    }
+
+    fn adopt(
+        &mut self,
+        now: BootInstant,
+        d: Duration,
+        claim: &Claim,
+        operation: OperationId,
+        meta: impl FnOnce() -> M,
+    ) -> Result<(), Answer> {
+        let full = Answer::Unavailable { retry_after: FULL_TABLE_RETRY };
+        if self.table_full() {
+            return Err(full);
+        }
+        let slots = self.limits.adopted(&claim.limits).ok_or(full)?;
+        self.limits.adoptable(&slots, claim.count).map_err(|limit| {
+            Answer::denied(Denial::NoUnits { limit, in_recovery: true, retry_after: None })
+        })?;
+        self.limits.each(&slots, claim.count, Meter::adopt);
+        let session = Session {
+            grant: claim.grant,
+            count: claim.count,
+            slots,
+            opened: None,
+            last: operation,
+            counter: claim.counter.saturating_add(1),
+            adopted: true,
+            revoked: false,
+            until: now + d,
+            expires: now + stretch(d),
+            meta: meta(),
+        };
+        self.sessions.insert(claim.session, session);
+        Ok(())
+    }
+
+    /// The client is done with the session: it has forgotten it before it said so (R7).
+    pub(crate) fn checkin(&mut self, claim: &Claim) {
+        match self.sessions.remove(claim.session) {
+            Some(session) if self.counts_as_old(&session) => {
+                self.ended.insert(claim.session);
+                self.limits.each(&session.slots, session.count, Meter::spend);
+            }
+            Some(session) => self.limits.each(&session.slots, session.count, Meter::give_back),
+            None => self.checkin_unadopted(claim),
+        }
+    }
+
+    /// Keeps an earlier owner's session from being adopted after its check-in.
+    fn checkin_unadopted(&mut self, claim: &Claim) {
+        let earlier = claim.generation < self.generation && self.limits.recovering();
+        if !earlier || self.ended.contains(&claim.session) || self.table_full() {
+            return;
+        }
+        if let Some(slots) = self.limits.adopted(&claim.limits)
+            && self.limits.adoptable(&slots, claim.count).is_ok()
+        {
+            self.limits.each(&slots, claim.count, Meter::adopt_ended);
+            self.ended.insert(claim.session);
+        }
+    }
+
+    pub(crate) fn revoke(&mut self, id: SessionId) -> bool {
+        self.sessions.get_mut(id).map(|session| session.revoked = true).is_some()
+    }
+
+    /// A checkout waits for a larger promise, or no longer does.
+    pub(crate) fn reserve(&mut self, slots: &Slots, count: NonZeroU32) {
+        self.limits.each(slots, count, Meter::reserve);
+    }
+
+    pub(crate) fn unreserve(&mut self, slots: &Slots, count: NonZeroU32) {
+        self.limits.each(slots, count, Meter::unreserve);
+    }
+
+    pub(crate) fn end_recovery(&mut self) {
+        self.limits.end_recovery();
+        self.ended.clear();
+    }
+
+    /// The session's token with what is left of it; None when nothing is.
+    fn token(&self, now: BootInstant, id: SessionId, adopted: bool) -> Option<Answer> {
+        let session = self.sessions.get(id)?;
+        let left = session.until.since(now);
+        let claim = Claim {
+            generation: self.generation,
+            session: id,
+            counter: session.counter,
+            count: session.count,
+            grant: session.grant,
+            limits: self.limits.ids(&session.slots),
+        };
+        let (valid_for, renew_after) = (shrink(left), left / 3);
+        (!valid_for.is_zero()).then_some(Answer::Granted { claim, valid_for, renew_after, adopted })
+    }
+}

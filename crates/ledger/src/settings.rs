@@ -14,7 +14,8 @@ pub const MAX_LIMIT_NAME: usize = 128;
 /// Longest horizon and ttl: beyond a month a lost seat is lost for good as far as people care.
 pub const MAX_SETTING_DURATION: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats.
+/// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats. An id and a
+/// name belong together for good: sessions are counted by id, and promised by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// Its name in tokens.

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::meter::Meter;
+use crate::replica::{Phase, Replica};
 use crate::time::BootInstant;
 use crate::types::{Generation, GrantId, Holder, LimitId, SessionId};
 
@@ -94,4 +96,46 @@ pub struct SessionView<'a, M> {
     pub revoked: bool,
     /// What the caller remembers of it.
     pub meta: &'a M,
+}
+
+impl<M> Replica<M> {
+    /// What this replica knows. Cheap for a few limits; not for every call of a client.
+    pub fn status(&self) -> Status {
+        let (role, owner) = match &self.phase {
+            Phase::Seeking(seeking) if seeking.is_candidate() => (Role::Candidate, None),
+            Phase::Seeking(_) => (Role::Follower, None),
+            Phase::Owner(owner) => (Role::Owner, Some(owner)),
+            Phase::Leaving(_) => (Role::Leaving, None),
+            Phase::Stopped(reason) => (Role::Stopped(*reason), None),
+        };
+        let me = owner.map(|_| &self.me);
+        Status {
+            role,
+            owner: me.or(self.known_owner()).cloned(),
+            generation: self.owner.as_ref().map(|(generation, _)| *generation),
+            recovery_ends: owner.and_then(|o| o.recovery_ends),
+            horizon_ends: owner.map(|o| o.horizon_ends(&self.settings)),
+            sessions: owner.map_or(0, |o| o.seats.sessions.len()),
+            waiting: owner.map_or(0, |o| o.waiting.len()),
+            limits: owner.map_or(Vec::new(), |o| o.seats.limits.plan().filter_map(Meter::status).collect()),
+        }
+    }
+
+    /// The owner's live sessions; none elsewhere. A session that has run out is among them until the
+    /// next call that has the time.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionView<'_, M>> {
+        let owner = match &self.phase {
+            Phase::Owner(owner) => Some(owner),
+            _ => None,
+        };
+        owner.into_iter().flat_map(|o| o.seats.sessions.iter()).map(|(session, s)| SessionView {
+            session,
+            grant: s.grant,
+            count: s.count,
+            counter: s.counter,
+            expires: s.expires,
+            revoked: s.revoked,
+            meta: &s.meta,
+        })
+    }
 }

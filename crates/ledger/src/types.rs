@@ -105,6 +105,12 @@ impl LimitSet {
         Ok(Self(set))
     }
 
+    /// `limits` taken from a set before, still ascending.
+    pub(crate) fn from_sorted(limits: SmallVec<[LimitId; 4]>) -> Self {
+        debug_assert!(limits.is_sorted() && limits.len() <= MAX_LIMITS);
+        Self(limits)
+    }
+
     /// The limits, ascending.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = LimitId> + '_ {
         self.0.iter().copied()
