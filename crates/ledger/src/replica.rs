@@ -189,9 +189,9 @@ impl<M> Replica<M> {
         }
     }
 
-    /// A client gives back the session of a verified token. Any number of times: the second changes
-    /// nothing, whatever its operation id (R8).
-    pub fn checkin(&mut self, now: BootInstant, claim: &Claim) -> Outcome {
+    /// A client gives back the session of a verified token. The answer to a retry is the same under any
+    /// operation id, since a session ends once (R8).
+    pub fn checkin(&mut self, now: BootInstant, claim: &Claim, _operation: OperationId) -> Outcome {
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
         match &mut self.phase {
             Phase::Owner(owner) => {
@@ -230,9 +230,9 @@ impl<M> Replica<M> {
 
     /// Ends a session: its next renewal is denied, and its units come back when its last token has
     /// run out, or at the client's check-in (R10). False if there is no such session.
-    pub fn revoke(&mut self, session: SessionId) -> bool {
+    pub fn revoke(&mut self, now: BootInstant, session: SessionId) -> bool {
         match &mut self.phase {
-            Phase::Owner(owner) => owner.seats.revoke(session),
+            Phase::Owner(owner) => owner.seats.revoke(now, session),
             _ => false,
         }
     }

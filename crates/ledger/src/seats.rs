@@ -223,7 +223,8 @@ impl<M> Seats<M> {
         }
     }
 
-    pub(crate) fn revoke(&mut self, id: SessionId) -> bool {
+    pub(crate) fn revoke(&mut self, now: BootInstant, id: SessionId) -> bool {
+        self.expire(now);
         self.sessions.get_mut(id).map(|session| session.revoked = true).is_some()
     }
 

@@ -48,6 +48,8 @@ pub struct Status {
     /// The last generation it knows of. A driver that replaces a stopped replica passes it on as
     /// [`Settings::with_min_generation`](crate::Settings::with_min_generation).
     pub generation: Option<Generation>,
+    /// Whether it is the owner and its horizon is not reached (R2).
+    pub serving: bool,
     /// Owner only: until when what earlier owners promised counts as used, at least.
     pub recovery_ends: Option<BootInstant>,
     /// Owner only: until when it can issue tokens without another Lease renewal (R2).
@@ -100,7 +102,7 @@ pub struct SessionView<'a, M> {
 
 impl<M> Replica<M> {
     /// What this replica knows. Cheap for a few limits; not for every call of a client.
-    pub fn status(&self) -> Status {
+    pub fn status(&self, now: BootInstant) -> Status {
         let (role, owner) = match &self.phase {
             Phase::Seeking(seeking) if seeking.is_candidate() => (Role::Candidate, None),
             Phase::Seeking(_) => (Role::Follower, None),
@@ -113,6 +115,7 @@ impl<M> Replica<M> {
             role,
             owner: me.or(self.known_owner()).cloned(),
             generation: self.owner.as_ref().map(|(generation, _)| *generation),
+            serving: owner.is_some_and(|o| now < o.horizon_ends(&self.settings)),
             recovery_ends: owner.and_then(|o| o.recovery_ends),
             horizon_ends: owner.map(|o| o.horizon_ends(&self.settings)),
             sessions: owner.map_or(0, |o| o.seats.sessions.len()),
