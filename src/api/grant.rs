@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Validity};
+use super::{Name, Validity, sentences};
 
 /// Who may use how much of a pool.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -30,11 +30,11 @@ use super::{Name, Validity};
     printcolumn = r#"{"name":"EXPIRES","type":"string","jsonPath":".status.expires"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("a LicenseGrant's name must have at most 63 characters: its Secret is named after it")
+        .message(sentences::GRANT_NAME)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.validity) || !has(self.validity.gracePeriod)")
-    .message("gracePeriod belongs to the LicensePool's validity"))]
+    .message(sentences::GRANT_GRACE_PERIOD))]
 pub struct LicenseGrantSpec {
     /// The pool that the seats come from.
     pub pool_ref: PoolRef,

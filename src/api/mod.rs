@@ -7,6 +7,7 @@ mod grant;
 mod ledger;
 mod plan;
 mod pool;
+pub mod sentences;
 mod types;
 
 pub use duration::ApiDuration;

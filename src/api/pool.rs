@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiDuration, Name, Validity};
+use super::{ApiDuration, Name, Validity, sentences};
 
 /// What was bought: seats of a product, its features and tiers, and how the servers that hand them out run.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -33,15 +33,15 @@ use super::{ApiDuration, Name, Validity};
     printcolumn = r#"{"name":"EXPIRES","type":"string","jsonPath":".status.nextExpiry"}"#,
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("a LicensePool's name must start with a letter, hold only a-z, 0-9 and -, and have at most 40 characters: its Service is named after it")
+        .message(sentences::POOL_NAME)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers.all(t, t.features.all(f, has(self.features) && self.features.exists(p, p.name == f)))")
-    .message("every feature of a tier must be listed in spec.features"))]
+    .message(sentences::TIER_FEATURES))]
 pub struct LicensePoolSpec {
     /// What clients ask for; one pool per product in a namespace. Immutable: make a new pool for another product.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.product cannot be changed: create another LicensePool"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(sentences::PRODUCT_IMMUTABLE))]
     pub product: String,
     /// Sessions at one time.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -116,7 +116,7 @@ pub struct SessionPolicy {
     /// How long a seat is kept without a renewal; clients renew at a third of it. 10s to 1h.
     #[serde(default = "default_ttl")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')")
-        .message("session.ttl must be between 10s and 1h"))]
+        .message(sentences::TTL))]
     pub ttl: ApiDuration,
 }
 
@@ -128,7 +128,7 @@ pub struct Availability {
     /// shorter gives back sooner the seats of clients that were lost together with their server. 15s to 24h.
     #[serde(default = "default_outage_tolerance")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('15s') && duration(self) <= duration('24h')")
-        .message("availability.outageTolerance must be between 15s and 24h"))]
+        .message(sentences::OUTAGE_TOLERANCE))]
     pub outage_tolerance: ApiDuration,
 }
 
@@ -136,7 +136,7 @@ pub struct Availability {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
-    .message("allowedNamespaces.selector goes with from: Selector, and only with it"))]
+    .message(sentences::SELECTOR))]
 pub struct AllowedNamespaces {
     /// Same (default), All, or Selector.
     #[serde(default)]
@@ -162,7 +162,7 @@ pub enum NamespacesFrom {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.group) == has(oldSelf.group) && (!has(self.group) || self.group == oldSelf.group)")
-    .message("server.group cannot be changed: create another LicensePool"))]
+    .message(sentences::GROUP_IMMUTABLE))]
 pub struct ServerSpec {
     /// Server pods. Every one answers; one owns the pool.
     #[serde(default = "default_replicas")]
@@ -232,7 +232,7 @@ pub struct ServiceSpec {
 pub struct DeletionPolicy {
     /// How long sessions may go on; then they are cut off. At most 168h.
     #[serde(default = "default_drain_deadline")]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message("deletion.drainDeadline must be at most 168h"))]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('168h')").message(sentences::DRAIN_DEADLINE))]
     pub drain_deadline: ApiDuration,
     /// Retain (default): the SeatLedger stays, so that a pool made again cannot double its seats; Delete.
     #[serde(default)]

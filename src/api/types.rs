@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ApiDuration;
+use super::{ApiDuration, sentences};
 
 /// A lower-case name of at most 63 characters, as DNS labels are: features, tiers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ impl std::fmt::Display for Name {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter")
-    .message("validity.notBefore must be earlier than validity.notAfter"))]
+    .message(sentences::VALIDITY_ORDER))]
 pub struct Validity {
     /// First moment at which it counts; before it the answer is NOT_YET_VALID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +42,6 @@ pub struct Validity {
     pub not_after: Option<Time>,
     /// How long it still works after `notAfter`, with code GRACE. At most 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message("validity.gracePeriod must be at most 8760h"))]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message(sentences::GRACE_PERIOD))]
     pub grace_period: Option<ApiDuration>,
 }

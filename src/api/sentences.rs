@@ -1,0 +1,27 @@
+//! What a refused object is told: the CEL rules of the CRDs and the same checks in `compile` say the same sentence.
+
+/// The name of a LicensePool.
+pub const POOL_NAME: &str = "a LicensePool's name must start with a letter, hold only a-z, 0-9 and - (not at the end), and have at most 40 characters: its Service is named after it";
+/// The name of a LicenseGrant.
+pub const GRANT_NAME: &str =
+    "a LicenseGrant's name must have at most 63 characters: its Secret is named after it";
+/// Features of tiers.
+pub const TIER_FEATURES: &str = "every feature of a tier must be listed in spec.features";
+/// The product of a pool.
+pub const PRODUCT_IMMUTABLE: &str = "spec.product cannot be changed: create another LicensePool";
+/// The group of a pool.
+pub const GROUP_IMMUTABLE: &str = "server.group cannot be changed: create another LicensePool";
+/// Time to live of sessions.
+pub const TTL: &str = "session.ttl must be between 10s and 1h, such as 60s";
+/// The horizon.
+pub const OUTAGE_TOLERANCE: &str = "availability.outageTolerance must be between 15s and 24h, such as 10m";
+/// The selector of namespaces.
+pub const SELECTOR: &str = "allowedNamespaces.selector goes with from: Selector, and only with it";
+/// The drain deadline.
+pub const DRAIN_DEADLINE: &str = "deletion.drainDeadline must be at most 168h";
+/// The order of begin and end.
+pub const VALIDITY_ORDER: &str = "validity.notBefore must be earlier than validity.notAfter";
+/// The grace period.
+pub const GRACE_PERIOD: &str = "validity.gracePeriod must be at most 8760h";
+/// The grace period of a grant.
+pub const GRANT_GRACE_PERIOD: &str = "gracePeriod belongs to the LicensePool's validity";

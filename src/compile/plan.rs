@@ -1,0 +1,189 @@
+//! One pool and the grants that refer to it → what its servers may give. A broken grant stops nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    AcceptedGrant, Compiled, CompiledGrant, GrantInput, GrantReason, ObjectName, PoolInput, PoolReason,
+    Reasons, conflicts::age, expiry::earliest_end, rules,
+};
+use crate::api::{
+    LicenseGrantSpec, LicensePoolSpec, MAX_GRANTS, Name, PlanFeature, PlanGrant, PlanInput, PlanKey,
+    PlanTier, SeatPlanSpec, Validity,
+};
+
+/// Hexadecimal digits of a key's hash that tell keys apart in a status.
+const KEY_ID_DIGITS: usize = 16;
+
+/// Compiles `pool` and the grants that refer to it.
+pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
+    let mut reasons: Vec<PoolReason> = pool.conflicts.refused.iter().cloned().collect();
+    reasons.extend(rules::pool(pool.pool));
+    let refused = Reasons::new(reasons);
+    let mut oldest_first: Vec<&GrantInput<'_>> = grants.iter().collect();
+    oldest_first.sort_by_cached_key(|input| age(input.grant));
+    let mut judged = Judged::default();
+    for input in oldest_first {
+        judged.take(pool, refused.is_some(), input);
+    }
+    Compiled {
+        plan: refused.map_or_else(|| Ok(assemble(pool, judged.planned)), Err),
+        warnings: pool.conflicts.warnings.clone(),
+        grants: judged.outcomes.into_iter().map(|(name, outcome)| CompiledGrant { name, outcome }).collect(),
+    }
+}
+
+/// Grants judged so far, the oldest first: who came first keeps its key and its place.
+#[derive(Default)]
+struct Judged {
+    outcomes: BTreeMap<ObjectName, Result<AcceptedGrant, Reasons<GrantReason>>>,
+    planned: BTreeMap<ObjectName, (PlanGrant, PlanInput)>,
+    key_holders: BTreeMap<String, ObjectName>,
+}
+
+impl Judged {
+    fn take(&mut self, pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) {
+        let name = ObjectName::of(input.grant);
+        let mut reasons = alone(pool, refused, input);
+        let keys = input.keys.clone().unwrap_or_default();
+        if reasons.is_empty() {
+            reasons.extend(self.beside_others(pool, &name, &keys));
+        }
+        let outcome = Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, input, keys)), Err);
+        self.outcomes.insert(name, outcome);
+    }
+
+    /// What the grants before it leave no room for.
+    fn beside_others(
+        &mut self,
+        pool: &PoolInput<'_>,
+        name: &ObjectName,
+        keys: &[PlanKey],
+    ) -> Vec<GrantReason> {
+        if self.planned.len() >= MAX_GRANTS {
+            return vec![GrantReason::TooManyGrants(ObjectName::of(pool.pool))];
+        }
+        let holders = keys.iter().filter_map(|key| self.key_holders.get(&key.sha256));
+        let holders: BTreeSet<ObjectName> = holders.cloned().collect();
+        for holder in &holders {
+            if let Some(Ok(accepted)) = self.outcomes.get_mut(holder) {
+                accepted.warnings.push(GrantReason::KeyConflict { other: name.clone(), serves: true });
+            }
+        }
+        holders.into_iter().map(|other| GrantReason::KeyConflict { other, serves: false }).collect()
+    }
+
+    fn accept(&mut self, pool: &PoolInput<'_>, input: &GrantInput<'_>, keys: Vec<PlanKey>) -> AcceptedGrant {
+        let name = ObjectName::of(input.grant);
+        let (spec, pool) = (&input.grant.spec, &pool.pool.spec);
+        let validity = spec.validity.clone().unwrap_or_default();
+        let accepted = AcceptedGrant {
+            expires: earliest_end([pool.validity.as_ref(), Some(&validity)]),
+            key_id: keys.first().map(|key| key.sha256.chars().take(KEY_ID_DIGITS).collect()),
+            warnings: Vec::new(),
+        };
+        for key in &keys {
+            self.key_holders.insert(key.sha256.clone(), name.clone());
+        }
+        let grant = PlanGrant {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+            max: spec.seats.max,
+            tier: spec.tier.clone(),
+            features: features(pool, spec),
+            validity,
+            keys,
+            suspended: spec.suspend,
+        };
+        let source = source("LicenseGrant", &name, input.grant.metadata.generation);
+        self.planned.insert(name, (grant, source));
+        accepted
+    }
+}
+
+/// What is wrong with a grant, whatever other grants there are. A namespace that the pool does not want learns
+/// nothing about the pool.
+fn alone(pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) -> Vec<GrantReason> {
+    let name = ObjectName::of(pool.pool);
+    let mut reasons = Vec::new();
+    if !input.allowed {
+        let namespace = ObjectName::of(input.grant).namespace;
+        reasons.push(GrantReason::NotAllowedByPool { pool: name, namespace });
+    } else if refused {
+        reasons.push(GrantReason::PoolNotAccepted(name));
+    } else {
+        reasons.extend(unknown_names(&pool.pool.spec, &input.grant.spec));
+        reasons.extend(input.keys.as_ref().err().cloned());
+    }
+    reasons.extend(rules::grant(input.grant));
+    reasons
+}
+
+fn unknown_names(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<GrantReason> {
+    let tiers: Vec<String> = pool.tiers.iter().map(|tier| tier.name.to_string()).collect();
+    let features: Vec<String> = pool.features.iter().map(|feature| feature.name.to_string()).collect();
+    let tier = grant.tier.iter().map(Name::to_string).filter(|tier| !tiers.contains(tier));
+    let mut reasons: Vec<GrantReason> =
+        tier.map(|tier| GrantReason::TierNotFound { tier, known: tiers.clone() }).collect();
+    for (index, feature) in grant.features.iter().map(Name::to_string).enumerate() {
+        if !features.contains(&feature) {
+            reasons.push(GrantReason::FeatureNotInPool { feature, index, known: features.clone() });
+        }
+    }
+    reasons
+}
+
+/// The tier's and the grant's own; with neither tier nor features, all of the pool's.
+fn features(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<Name> {
+    let of_tier = pool.tiers.iter().filter(|tier| Some(&tier.name) == grant.tier.as_ref());
+    let mut names: BTreeSet<Name> = of_tier.flat_map(|tier| tier.features.iter().cloned()).collect();
+    names.extend(grant.features.iter().cloned());
+    if grant.tier.is_none() && grant.features.is_empty() {
+        names.extend(pool.features.iter().map(|feature| feature.name.clone()));
+    }
+    names.into_iter().collect()
+}
+
+fn assemble(input: &PoolInput<'_>, planned: BTreeMap<ObjectName, (PlanGrant, PlanInput)>) -> SeatPlanSpec {
+    let (name, spec) = (ObjectName::of(input.pool), &input.pool.spec);
+    let (grants, sources): (Vec<_>, Vec<_>) = planned.into_values().unzip();
+    let mut inputs = vec![source("LicensePool", &name, input.pool.metadata.generation)];
+    inputs.extend(sources);
+    SeatPlanSpec {
+        pool: name.name,
+        product: spec.product.clone(),
+        seats: spec.seats,
+        suspended: spec.suspend,
+        draining: input.draining,
+        revoked: input.revoked,
+        ttl: spec.session.ttl,
+        outage_tolerance: spec.availability.outage_tolerance,
+        validity: spec.validity.clone().unwrap_or_default(),
+        features: plan_features(spec),
+        tiers: spec
+            .tiers
+            .iter()
+            .map(|tier| PlanTier { name: tier.name.clone(), seats: tier.seats })
+            .collect(),
+        grants,
+        min_generation: input.min_generation,
+        inputs,
+    }
+}
+
+fn plan_features(spec: &LicensePoolSpec) -> Vec<PlanFeature> {
+    let feature = |feature: &crate::api::PoolFeature| PlanFeature {
+        name: feature.name.clone(),
+        seats: feature.seats,
+        validity: Validity { not_after: feature.not_after.clone(), ..Validity::default() },
+    };
+    spec.features.iter().map(feature).collect()
+}
+
+fn source(kind: &str, name: &ObjectName, generation: Option<i64>) -> PlanInput {
+    PlanInput {
+        kind: kind.to_owned(),
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        generation: generation.unwrap_or(0),
+    }
+}

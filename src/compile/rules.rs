@@ -1,0 +1,87 @@
+//! The CEL rules of the CRDs once more, for objects that no API server has seen; with the same sentences.
+//! Bounds, patterns and unknown fields are the schema's to check (`manifests`), as in the API server.
+
+use std::time::Duration;
+
+use super::{GrantReason, ObjectName, PoolReason};
+use crate::api::{
+    AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, NamespacesFrom, Validity, sentences,
+};
+
+const HOUR: u64 = 3600;
+
+/// All that is wrong with a pool by itself.
+pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
+    let name = ObjectName::of(pool).name;
+    let spec = &pool.spec;
+    let mut broken = vec![
+        (!is_pool_name(&name), "metadata.name", sentences::POOL_NAME),
+        (!tiers_hold(spec), "spec.tiers", sentences::TIER_FEATURES),
+        (!between(spec.session.ttl.get(), 10, HOUR), "spec.session.ttl", sentences::TTL),
+        (
+            !between(spec.availability.outage_tolerance.get(), 15, 24 * HOUR),
+            "spec.availability.outageTolerance",
+            sentences::OUTAGE_TOLERANCE,
+        ),
+        (!selector_fits(&spec.allowed_namespaces), "spec.allowedNamespaces", sentences::SELECTOR),
+        (
+            !between(spec.deletion.drain_deadline.get(), 0, 168 * HOUR),
+            "spec.deletion.drainDeadline",
+            sentences::DRAIN_DEADLINE,
+        ),
+    ];
+    broken.extend(spec.validity.as_ref().map(validity).into_iter().flatten());
+    found(broken).map(|(path, sentence)| PoolReason::Invalid { path, sentence }).collect()
+}
+
+/// All that is wrong with a grant by itself.
+pub(super) fn grant(grant: &LicenseGrant) -> Vec<GrantReason> {
+    let mut broken = vec![(ObjectName::of(grant).name.len() > 63, "metadata.name", sentences::GRANT_NAME)];
+    if let Some(limits) = &grant.spec.validity {
+        broken.push((
+            limits.grace_period.is_some(),
+            "spec.validity.gracePeriod",
+            sentences::GRANT_GRACE_PERIOD,
+        ));
+        broken.extend(validity(limits));
+    }
+    found(broken).map(|(path, sentence)| GrantReason::Invalid { path, sentence }).collect()
+}
+
+type Check = (bool, &'static str, &'static str);
+
+fn found(checks: Vec<Check>) -> impl Iterator<Item = (String, String)> {
+    let broken = checks.into_iter().filter(|(broken, ..)| *broken);
+    broken.map(|(_, path, sentence)| (path.to_owned(), sentence.to_owned()))
+}
+
+fn validity(validity: &Validity) -> [Check; 2] {
+    let (begin, end) = (&validity.not_before, &validity.not_after);
+    let reversed = begin.as_ref().zip(end.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0);
+    let grace = validity.grace_period.is_some_and(|grace| !between(grace.get(), 0, 8760 * HOUR));
+    [
+        (reversed, "spec.validity", sentences::VALIDITY_ORDER),
+        (grace, "spec.validity.gracePeriod", sentences::GRACE_PERIOD),
+    ]
+}
+
+fn between(value: Duration, least_secs: u64, most_secs: u64) -> bool {
+    value >= Duration::from_secs(least_secs) && value <= Duration::from_secs(most_secs)
+}
+
+fn is_pool_name(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    name.len() <= 40
+        && name.bytes().all(inner)
+        && name.bytes().next().is_some_and(|c| c.is_ascii_lowercase())
+        && name.bytes().last().is_some_and(|c| c != b'-')
+}
+
+fn tiers_hold(spec: &LicensePoolSpec) -> bool {
+    let known = |name| spec.features.iter().any(|feature| feature.name == name);
+    spec.tiers.iter().all(|tier| tier.features.iter().all(|name| known(name.clone())))
+}
+
+fn selector_fits(allowed: &AllowedNamespaces) -> bool {
+    (allowed.from == NamespacesFrom::Selector) == allowed.selector.is_some()
+}
