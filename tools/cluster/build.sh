@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # Builds the Kubernetes programs pinned under mod/ with Go and prints the directory that holds them (last line).
 # Takes control-plane, nodes or all (the default). Needs Go; the first build takes minutes, a later one nothing.
-# The directory is named by the pins and this file, so a change of either makes a new one beside the old.
+# The directory is named by the hash of all under mod/, so a change there makes a new one beside the old.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${GENIE_LM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/genie-lm}
-key=$(cat "$here"/mod/*/go.mod "$here"/mod/*/go.sum "$here/build.sh" | sha256sum | cut -c1-16)
+key=$(cat "$here"/mod/*/* | sha256sum | cut -c1-16)
 bin=$cache/cluster/$key/bin
 
-# module  binary  package. generate-cert is a file of Go's own source tree; it makes the key that signs service-account tokens.
+# module  binary  package
 control_plane="
+pki         pki                      .
 etcd        etcd                     go.etcd.io/etcd/server/v3
 kubernetes  kubectl                  k8s.io/kubernetes/cmd/kubectl
 kubernetes  kube-apiserver           k8s.io/kubernetes/cmd/kube-apiserver
 kubernetes  kube-controller-manager  k8s.io/kubernetes/cmd/kube-controller-manager
-helm        helm                     helm.sh/helm/v4/cmd/helm
-etcd        generate-cert            GOROOT/src/crypto/tls/generate_cert.go"
+helm        helm                     helm.sh/helm/v4/cmd/helm"
 nodes="
 kubernetes  kube-scheduler           k8s.io/kubernetes/cmd/kube-scheduler
 kubernetes  kubelet                  k8s.io/kubernetes/cmd/kubelet
@@ -57,7 +57,7 @@ build() {
   if [ ! -x "$bin/$name" ]; then
     echo "$name: building" >&2
     (cd "$here/mod/$module" && CGO_ENABLED=0 GOFLAGS=-mod=readonly \
-      go build -trimpath -ldflags "$(ldflags "$module")" -o "$bin/.$name.new" "${package/#GOROOT/$(go env GOROOT)}")
+      go build -trimpath -ldflags "$(ldflags "$module")" -o "$bin/.$name.new" "$package")
     mv "$bin/.$name.new" "$bin/$name"
     echo "$name: built in $((SECONDS - started)) s" >&2
   fi

@@ -1,0 +1,3 @@
+module genie-lm/tools/cluster/pki
+
+go 1.26
