@@ -1,0 +1,68 @@
+# All that is done with this repository: `make` lists it.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+CARGO := cargo
+# Where cargo puts its output; set CARGO_TARGET_DIR to move it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug/genie-lm
+CLUSTER := tools/cluster/cluster.sh
+
+.PHONY: help build demo test generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
+  image helm-lint cluster-up cluster-down
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## The binary, quick to build: $(BIN)
+	$(CARGO) build --locked
+
+demo: build ## See it work on this machine: a server, three seats, and who gets them
+	tools/demo.sh $(BIN)
+
+test: ## Everything below up to e2e, with the time of each part; stops at the first failure
+	tools/test.sh
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+fmt-check: ## The code is formatted
+	$(CARGO) fmt --all --check
+
+clippy: ## No lint in any target
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## Licenses, sources and banned crates of the dependencies
+	tools/deny.sh bans licenses sources
+
+advisories: ## Known vulnerabilities of the dependencies; needs the network to fetch the database
+	tools/deny.sh advisories
+
+generate: build ## Write crds/, the chart's copy, deploy/ and the OpenAPI document
+	tools/generate.sh write $(BIN)
+
+check-generated: build ## The generated files are those that `make generate` writes
+	tools/generate.sh check $(BIN)
+
+helm-lint: ## The chart, with the helm that tools/cluster pins
+	PATH="$$(tools/cluster/build.sh control-plane | tail -n 1):$$PATH" helm lint --strict charts/genie-lm
+
+unit: ## Tests that need nothing: unit tests and tests/contract
+	$(CARGO) test --locked --workspace
+
+controlplane: ## Tests against a real API server, started for them (tests/controlplane)
+	tools/controlplane.sh
+
+e2e: ## Tests with real pods: on KUBECONFIG's cluster, or on nodes of its own (root on Debian)
+	tools/e2e.sh
+
+image: ## The container image, with buildah
+	tools/image/build.sh
+
+cluster-up: ## A real Kubernetes on this machine: root on Debian
+	tools/cluster/packages.sh
+	$(CLUSTER) nodes up
+
+cluster-down: ## Take it down
+	$(CLUSTER) nodes down
