@@ -1,0 +1,484 @@
+//! R3 to R8 of the seat protocol: how a replica becomes the owner, what it may give out in recovery,
+//! and what it does with the sessions of the owners before it.
+
+mod support;
+
+use genie_ledger::*;
+use support::*;
+
+/// An owner `a` with `n` sessions of one unit each, cut off for good after that.
+fn first_owner(bench: &mut Bench, settings: Settings, n: u128) -> (Replica<()>, Vec<Claim>) {
+    let mut owner = bench.owner("a", settings);
+    let claims = (0..n).map(|i| bench.grant(&mut owner, i, &[POOL])).collect();
+    (owner, claims)
+}
+
+#[test]
+fn a_follower_takes_over_only_after_it_saw_the_lease_unchanged_for_its_duration() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.run(&mut b, stretch(LEASE_DURATION) - secs(1));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    bench.run(&mut b, secs(1));
+    assert_eq!(b.status(bench.now).role, Role::Owner);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(2)));
+}
+
+#[test]
+fn a_lease_that_keeps_changing_is_left_alone() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    for _ in 0..20 {
+        bench.run(&mut a, secs(3));
+        b.observe_lease(bench.now, bench.store.lease.clone());
+        bench.pump(&mut b);
+    }
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+}
+
+#[test]
+fn a_released_lease_is_taken_at_once_and_recovery_is_full() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
+    a.release(bench.now);
+    assert!(matches!(bench.checkout(&mut a, ask(9, 1, &[POOL])), Answer::NotOwner { .. }));
+    bench.pump(&mut a);
+    assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::Released));
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    assert_eq!(b.status(bench.now).role, Role::Owner);
+    assert_eq!(b.status(bench.now).recovery_ends, Some(bench.now + stretch(X)));
+}
+
+#[test]
+fn a_release_with_a_renewal_under_way_waits_for_it_and_then_gives_up_the_lease() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    bench.sleep(secs(3));
+    let held = bench.hold(&mut a);
+    a.release(bench.now);
+    assert_eq!(bench.hold(&mut a), vec![]);
+    for request in held {
+        bench.answer(&mut a, request);
+    }
+    bench.pump(&mut a);
+    assert_eq!(bench.store.lease.expect("there").record.holder, None);
+}
+
+#[test]
+fn the_ledger_is_read_before_the_lease_is_taken_and_fenced_with_that_version() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(2), 0);
+    let mut b = bench.replica("b", pool_of(2));
+    bench.pump(&mut b);
+    bench.sleep(stretch(LEASE_DURATION));
+
+    let read = bench.hold(&mut b).remove(0);
+    assert_eq!(read.1, StoreRequest::ReadLedger);
+    let version = bench.store.ledger.clone().expect("there").version;
+    bench.answer(&mut b, read);
+    let take = bench.hold(&mut b).remove(0);
+    assert!(matches!(take.1, StoreRequest::WriteLease { .. }));
+    bench.answer(&mut b, take);
+    // The old owner's raise lands between (2) and (3).
+    a.checkout(bench.now, ask(1, 1, &[POOL]));
+    let raise = bench.hold(&mut a).into_iter().find(|(_, r)| matches!(r, StoreRequest::WriteLedger { .. }));
+    bench.answer(&mut a, raise.expect("a raise"));
+    granted(&a.take_completion().expect("the old owner still counts").1);
+
+    let fence = bench.hold(&mut b).remove(0);
+    assert!(matches!(&fence.1, StoreRequest::WriteLedger { expect, .. } if *expect == version));
+    let lease_writes = bench.store.lease_writes;
+    bench.answer(&mut b, fence);
+    assert_eq!(b.status(bench.now).role, Role::Follower, "the fence hit a newer ledger");
+    bench.pump(&mut b);
+    assert_eq!(b.status(bench.now).role, Role::Owner);
+    assert_eq!(bench.store.lease_writes, lease_writes + 1, "the second try writes the Lease anew");
+    assert_eq!(bench.store.promise("pool"), Some(1), "and sees the raise");
+}
+
+#[test]
+fn a_fence_of_unknown_outcome_is_no_ownership_even_if_it_took_effect() {
+    let mut bench = Bench::new();
+    let mut b = bench.replica("b", pool_of(1));
+    for _ in 0..3 {
+        let request = bench.hold(&mut b).remove(0);
+        bench.answer(&mut b, request);
+    }
+    let (id, fence) = bench.hold(&mut b).remove(0);
+    bench.store.apply(&fence);
+    b.reply(bench.now, id, StoreReply::Unknown);
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    bench.run(&mut b, secs(1));
+    assert_eq!(b.status(bench.now).generation, Some(Generation(2)));
+    assert!(b.status(bench.now).recovery_ends.is_some());
+}
+
+#[test]
+fn what_earlier_owners_promised_counts_until_recovery_ends() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(3), 2);
+    let mut b = bench.replica("b", pool_of(3));
+    bench.take_over(&mut b);
+    bench.grant(&mut b, 10, &[POOL]);
+    assert_eq!(bench.store.promise("pool"), Some(3));
+    let Answer::Denied { reason: Denial::NoUnits { in_recovery, retry_after, .. } } =
+        bench.checkout(&mut b, ask(11, 1, &[POOL]))
+    else {
+        panic!("granted")
+    };
+    let ends = b.status(bench.now).recovery_ends.expect("recovers");
+    assert_eq!((in_recovery, retry_after), (true, Some(ends.since(bench.now))));
+    bench.run(&mut b, ends.since(bench.now));
+    assert!(!bench.store.record().recovering);
+    bench.run(&mut b, secs(4));
+    bench.grant(&mut b, 12, &[POOL]);
+    bench.grant(&mut b, 13, &[POOL]);
+}
+
+#[test]
+fn recovery_is_counted_from_the_first_sight_of_the_lease_state_that_was_replaced() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    let seen = bench.now;
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).recovery_ends, Some(seen + stretch(X)));
+}
+
+#[test]
+fn recovery_lasts_as_long_as_the_larger_horizon_found() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let smaller = settings(secs(60), secs(30), vec![limit(POOL, "pool", 1)]);
+    let mut b = bench.replica("b", smaller);
+    bench.pump(&mut b);
+    let seen = bench.now;
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).recovery_ends, Some(seen + stretch(X)));
+    bench.run(&mut b, secs(300));
+    assert_eq!(bench.store.record().horizon_ms, 600_000, "never lowered in recovery");
+    bench.run(&mut b, secs(500));
+    assert_eq!(bench.store.record().horizon_ms, 60_000);
+}
+
+#[test]
+fn recovery_does_not_end_by_the_clock_of_an_owner_that_is_cut_off() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let long = settings(secs(6000), TTL, vec![limit(POOL, "pool", 1)]);
+    let mut b = bench.replica("b", long.clone());
+    bench.take_over(&mut b);
+    let ends = b.status(bench.now).recovery_ends.expect("recovers");
+    bench.run(&mut b, ends.since(bench.now) - secs(1));
+    bench.run_cut_off(&mut b, secs(30));
+    assert!(b.status(bench.now).recovery_ends.is_some());
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    bench.run(&mut b, secs(1));
+    assert_eq!(b.status(bench.now).recovery_ends, None);
+}
+
+#[test]
+fn a_limit_that_the_record_lacks_counts_as_its_cap() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(5), 1);
+    let both = settings(X, TTL, vec![limit(POOL, "pool", 5), limit(FEATURE, "feature", 2)]);
+    let mut b = bench.replica("b", both);
+    bench.take_over(&mut b);
+    bench.grant(&mut b, 10, &[POOL]);
+    assert!(is_full(&bench.checkout(&mut b, ask(11, 1, &[POOL, FEATURE]))));
+    assert_eq!(bench.store.promise("feature"), None, "a next owner must count it as its cap too");
+    bench.run(&mut b, stretch(X) + secs(10));
+    bench.grant(&mut b, 12, &[POOL, FEATURE]);
+}
+
+#[test]
+fn a_promise_that_the_plan_lacks_is_kept_until_recovery_ends() {
+    let mut bench = Bench::new();
+    let both = || settings(X, TTL, vec![limit(POOL, "pool", 2), limit(FEATURE, "feature", 2)]);
+    let mut a = bench.owner("a", both());
+    bench.grant(&mut a, 1, &[POOL, FEATURE]);
+    let mut b = bench.replica("b", pool_of(2));
+    bench.take_over(&mut b);
+    bench.grant(&mut b, 2, &[POOL]);
+    assert_eq!(bench.store.promise("feature"), Some(1));
+    b.configure(bench.now, both());
+    let full = bench.checkout(&mut b, ask(3, 2, &[FEATURE]));
+    assert!(is_full(&full), "one of the two is still promised");
+    bench.grant(&mut b, 4, &[FEATURE]);
+}
+
+#[test]
+fn a_session_of_an_earlier_owner_is_renewed_at_once_without_a_free_seat() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.take_over(&mut b);
+    let answer = bench.renew(&mut b, &claims[0], 50);
+    let Answer::Granted { claim, adopted, .. } = &answer else { panic!("{answer:?}") };
+    assert!(adopted);
+    assert_eq!((claim.generation, claim.session, claim.counter), (Generation(2), claims[0].session, 1));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    let again = bench.renew(&mut b, claim, 51);
+    assert!(matches!(again, Answer::Granted { adopted: false, .. }));
+}
+
+#[test]
+fn an_adopted_session_frees_nothing_until_recovery_ends() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(2), 2);
+    let mut b = bench.replica("b", pool_of(2));
+    bench.take_over(&mut b);
+    let first = granted(&bench.renew(&mut b, &claims[0], 50));
+    bench.renew(&mut b, &claims[1], 51);
+    assert_eq!(bench.checkin(&mut b, &first), Answer::Returned);
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))), "not by check-in");
+    bench.run(&mut b, stretch(TTL) + secs(10));
+    assert_eq!(b.status(bench.now).sessions, 0);
+    assert!(is_full(&bench.checkout(&mut b, ask(10, 1, &[POOL]))), "not by time");
+    bench.run(&mut b, stretch(X));
+    bench.grant(&mut b, 11, &[POOL]);
+    bench.grant(&mut b, 12, &[POOL]);
+}
+
+#[test]
+fn a_token_replayed_after_its_check_in_is_refused() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(2), 2);
+    let mut b = bench.replica("b", pool_of(2));
+    bench.take_over(&mut b);
+    let renewed = granted(&bench.renew(&mut b, &claims[0], 50));
+    bench.checkin(&mut b, &renewed);
+    bench.checkin(&mut b, &claims[1]);
+    let expired = Answer::Denied { reason: Denial::SessionExpired };
+    for claim in [&claims[0], &renewed, &claims[1]] {
+        assert_eq!(bench.renew(&mut b, claim, 60), expired);
+    }
+}
+
+#[test]
+fn no_more_is_adopted_than_was_promised() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.take_over(&mut b);
+    let forged = Claim { session: SessionId(77), ..claims[0].clone() };
+    granted(&bench.renew(&mut b, &forged, 50));
+    assert!(is_full(&bench.renew(&mut b, &claims[0], 51)));
+}
+
+#[test]
+fn after_recovery_a_session_of_an_earlier_owner_is_unknown() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.take_over(&mut b);
+    bench.run(&mut b, stretch(X));
+    assert_eq!(bench.renew(&mut b, &claims[0], 50), Answer::Denied { reason: Denial::SessionUnknown });
+    assert_eq!(bench.checkin(&mut b, &claims[0]), Answer::Returned);
+}
+
+#[test]
+fn adopted_sessions_go_on_after_recovery_as_the_owners_own() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.take_over(&mut b);
+    let mut claim = claims[0].clone();
+    for n in 0..30 {
+        claim = granted(&bench.renew(&mut b, &claim, 100 + n));
+        bench.run(&mut b, secs(30));
+    }
+    assert_eq!(b.status(bench.now).recovery_ends, None);
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    bench.checkin(&mut b, &claim);
+    bench.grant(&mut b, 10, &[POOL]);
+}
+
+#[test]
+fn a_newer_token_stops_the_owner_that_sees_it() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let newer = Claim { generation: Generation(2), ..claims[0].clone() };
+    assert!(matches!(bench.renew(&mut a, &newer, 50), Answer::NotOwner { .. }));
+    assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::NewerToken));
+}
+
+#[test]
+fn a_fenced_owner_stops_when_it_next_writes_or_sees_the_ledger() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(2), 1);
+    let mut b = bench.replica("b", pool_of(2));
+    bench.take_over(&mut b);
+    let mut seeing = a.clone();
+    seeing.observe_ledger(bench.now, bench.store.ledger.clone());
+    assert_eq!(seeing.status(bench.now).role, Role::Stopped(StopReason::Fenced));
+    assert_eq!(seeing.status(bench.now).owner, Some(holder("b")));
+
+    let Outcome::Wait(_) = a.checkout(bench.now, ask(9, 1, &[POOL])) else { panic!("no wait") };
+    bench.pump(&mut a);
+    assert!(matches!(a.status(bench.now).role, Role::Stopped(_)));
+    assert!(matches!(a.take_completion(), Some((_, Answer::NotOwner { .. }))));
+}
+
+#[test]
+fn a_follower_tells_where_the_owner_is() {
+    let mut bench = Bench::new();
+    let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    let not_owner = Answer::NotOwner { address: Some("a:1453".into()) };
+    assert_eq!(bench.renew(&mut b, &claims[0], 9), not_owner);
+}
+
+#[test]
+fn known_end_of_the_last_process_shortens_recovery_to_what_its_tokens_last() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    b.previous_ended(bench.now, nonce("a"));
+    bench.pump(&mut b);
+    assert_eq!(b.status(bench.now).role, Role::Owner, "nor is the Lease waited for");
+    assert_eq!(b.status(bench.now).recovery_ends, Some(bench.now + secs(110)));
+}
+
+#[test]
+fn evidence_counts_only_for_exactly_that_nonce_and_only_if_it_was_not_recovering() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    b.previous_ended(bench.now, nonce("z"));
+    bench.pump(&mut b);
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    let seen = bench.now;
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).recovery_ends, Some(seen + stretch(X)));
+
+    let mut c = bench.replica("c", pool_of(1));
+    c.previous_ended(bench.now, nonce("b"));
+    bench.pump(&mut c);
+    assert_eq!(c.status(bench.now).recovery_ends, Some(bench.now + stretch(X)), "b was recovering itself");
+}
+
+#[test]
+fn a_lost_ledger_is_recovered_from_as_if_every_cap_were_out() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
+    bench.store.ledger = Store::new().ledger;
+    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(4)));
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(5)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    bench.run(&mut b, stretch(X) + secs(4));
+    bench.grant(&mut b, 10, &[POOL]);
+}
+
+#[test]
+fn an_older_ledger_than_was_seen_is_a_lost_one() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 0);
+    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(3)));
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(4)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))), "though its record promises nothing");
+}
+
+#[test]
+fn a_retried_checkout_gets_the_same_session_with_the_time_that_is_left() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(2), 0);
+    let first = bench.checkout(&mut a, ask(1, 1, &[POOL]));
+    bench.sleep(secs(40));
+    let again = bench.checkout(&mut a, ask(1, 1, &[POOL]));
+    assert_eq!(granted(&again), granted(&first));
+    assert_eq!(valid_for(&again), shrink(TTL - secs(40)));
+    assert_eq!(a.status(bench.now).sessions, 1);
+}
+
+#[test]
+fn a_checkout_retried_while_it_waits_takes_one_seat() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let first = a.checkout(bench.now, ask(1, 1, &[POOL]));
+    let again = a.checkout(bench.now, ask(1, 1, &[POOL]));
+    assert_eq!((first, again), (Outcome::Wait(Ticket(0)), Outcome::Wait(Ticket(1))));
+    bench.pump(&mut a);
+    let one = granted(&a.take_completion().expect("the first").1);
+    let two = granted(&a.take_completion().expect("the retry").1);
+    assert_eq!(one, two);
+    assert_eq!(bench.store.promise("pool"), Some(1));
+}
+
+#[test]
+fn a_retried_renewal_gets_the_first_answer_with_the_time_that_is_left() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let first = bench.renew(&mut a, &claims[0], 9);
+    bench.sleep(secs(40));
+    let again = bench.renew(&mut a, &claims[0], 9);
+    assert_eq!(granted(&again), granted(&first));
+    assert_eq!(valid_for(&again), shrink(TTL - secs(40)));
+}
+
+#[test]
+fn a_check_in_may_be_said_twice() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    assert_eq!(bench.checkin(&mut a, &claims[0]), Answer::Returned);
+    let other = bench.grant(&mut a, 9, &[POOL]);
+    assert_eq!(bench.checkin(&mut a, &claims[0]), Answer::Returned);
+    assert_eq!(a.sessions().map(|s| s.session).collect::<Vec<_>>(), [other.session]);
+}
+
+#[test]
+fn a_session_that_has_run_out_is_never_renewed() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    bench.run(&mut a, stretch(TTL));
+    assert_eq!(bench.renew(&mut a, &claims[0], 9), Answer::Denied { reason: Denial::SessionExpired });
+}
+
+#[test]
+fn a_shorter_renewal_does_not_end_the_longer_token_before_it() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let ends = bench.now + stretch(TTL);
+    a.configure(bench.now, settings(X, secs(30), vec![limit(POOL, "pool", 1)]));
+    granted(&bench.renew(&mut a, &claims[0], 9));
+    assert_eq!(a.sessions().next().map(|s| s.expires), Some(ends));
+}
+
+#[test]
+fn a_revoked_session_is_denied_its_renewal_and_its_units_come_back_with_time_or_check_in() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(2), 2);
+    assert!(a.revoke(bench.now, claims[0].session) && a.revoke(bench.now, claims[1].session));
+    let revoked = Answer::Denied { reason: Denial::SessionRevoked };
+    assert_eq!(bench.renew(&mut a, &claims[0], 9), revoked);
+    assert!(is_full(&bench.checkout(&mut a, ask(10, 1, &[POOL]))));
+    bench.checkin(&mut a, &claims[0]);
+    bench.grant(&mut a, 11, &[POOL]);
+    assert!(is_full(&bench.checkout(&mut a, ask(12, 1, &[POOL]))));
+    bench.run(&mut a, stretch(TTL) + secs(4));
+    bench.grant(&mut a, 13, &[POOL]);
+    assert!(!a.revoke(bench.now, claims[1].session));
+}
+
+#[test]
+fn a_canceled_wait_takes_no_seat_and_a_hopeless_one_ends() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let Outcome::Wait(ticket) = a.checkout(bench.now, ask(1, 1, &[POOL])) else { panic!("no wait") };
+    a.cancel(ticket);
+    let Outcome::Wait(second) = a.checkout(bench.now, ask(2, 1, &[POOL])) else { panic!("no wait") };
+    bench.run_cut_off(&mut a, secs(11));
+    assert!(matches!(a.take_completion(), Some((t, Answer::Unavailable { .. })) if t == second));
+    assert_eq!(a.take_completion(), None);
+    bench.run(&mut a, secs(4));
+    bench.grant(&mut a, 3, &[POOL]);
+}
