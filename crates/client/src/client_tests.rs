@@ -1,0 +1,265 @@
+//! The client and its sessions against a scripted server, over real TLS and gRPC.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use genie_proto::v1::{Code, Verdict};
+
+use super::*;
+use crate::{
+    clock::manual::ManualClock,
+    config::Ca,
+    seat::{Loss, State},
+    testing::{Asked, PATIENCE, Reply, TestServer, config_for, other_ca_pem},
+};
+
+fn wire(seconds: i64) -> Option<pbjson_types::Duration> {
+    Some(pbjson_types::Duration { seconds, nanos: 0 })
+}
+
+fn granted() -> Reply {
+    Reply::Checkout(CheckoutResponse {
+        verdict: Verdict::Authorized.into(),
+        code: Code::Ok.into(),
+        session: "token-0".into(),
+        valid_for: wire(60),
+        renew_after: wire(20),
+        ..CheckoutResponse::default()
+    })
+}
+
+fn renewed(token: &str) -> Reply {
+    Reply::Renew(RenewResponse {
+        verdict: Verdict::Authorized.into(),
+        code: Code::Ok.into(),
+        session: token.into(),
+        valid_for: wire(60),
+        renew_after: wire(20),
+        ..RenewResponse::default()
+    })
+}
+
+fn good(asked: &Asked) -> Reply {
+    let (verdict, code) = (Verdict::Authorized.into(), Code::Ok.into());
+    match asked {
+        Asked::Validate(_) => Reply::Validate(ValidateResponse { verdict, code, ..Default::default() }),
+        Asked::Checkout(_) => granted(),
+        Asked::Renew(_) => renewed("token-1"),
+        Asked::Checkin(_) => Reply::Checkin(CheckinResponse { verdict, code, ..Default::default() }),
+    }
+}
+
+struct Bench {
+    server: TestServer,
+    clock: Arc<ManualClock>,
+    client: Client,
+}
+
+/// A server, and a client whose time stands still until it is moved.
+async fn bench(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Bench {
+    let server = TestServer::start(script).await;
+    let clock = Arc::new(ManualClock::new());
+    let client = Client::with_clock(server.config(), Arc::clone(&clock) as Arc<dyn Clock>);
+    Bench { server, clock, client }
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("it happens in time")
+}
+
+#[tokio::test]
+async fn a_question_carries_product_key_and_features() {
+    let mut bench = bench(good).await;
+    let answer = bench.client.validate(&["render".into()]).await.expect("an answer");
+    assert!(answer.authorized().is_ok());
+    let Asked::Validate(request) = bench.server.asked().await else { panic!("no validate") };
+    assert_eq!((request.product.as_str(), request.key.as_str()), ("acme-cad", "a-token"));
+    assert_eq!(request.features, ["render"]);
+}
+
+#[tokio::test]
+async fn a_denial_is_told_apart_from_a_failure() {
+    let bench = bench(|_| {
+        Reply::Checkout(CheckoutResponse {
+            verdict: Verdict::Denied.into(),
+            code: Code::NoSeats.into(),
+            message: "All 3 seats are in use.".into(),
+            retryable: true,
+            retry_after: wire(5),
+            ..CheckoutResponse::default()
+        })
+    })
+    .await;
+    let error = bench.client.checkout(Checkout::default()).await.expect_err("a denial");
+    assert!(error.retryable());
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    let Error::Denied(denied) = error else { panic!("{error}") };
+    assert_eq!((denied.verdict, denied.code), (Verdict::Denied, Code::NoSeats));
+}
+
+#[tokio::test]
+async fn a_session_renews_itself_with_the_newest_token() {
+    let mut bench = bench(good).await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    assert_eq!(session.remaining(), Duration::from_secs(60));
+    assert!(session.answer().session.is_empty());
+    for token in ["token-0", "token-1", "token-1"] {
+        bench.clock.advance(Duration::from_secs(20));
+        let Asked::Renew(request) = bench.server.asked().await else { panic!("no renewal") };
+        assert_eq!(request.session, token);
+        let mut watch = session.watch();
+        let end = bench.clock.now() + Duration::from_secs(60);
+        in_time(watch.wait_for(|state| *state == State::Valid { until: end })).await.expect("renewed");
+    }
+}
+
+#[tokio::test]
+async fn a_check_in_forgets_the_seat_before_it_is_sent_and_sends_the_newest_token() {
+    let mut bench = bench(good).await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    let state = session.watch();
+    in_time(session.checkin()).await.expect("checked in");
+    assert_eq!(*state.borrow(), State::Lost(Loss::GivenBack));
+    let Asked::Checkin(request) = bench.server.asked().await else { panic!("no check-in") };
+    assert_eq!(request.session, "token-0");
+    bench.clock.advance(Duration::from_secs(30));
+    assert!(bench.server.is_idle(), "a seat that was given back is not renewed");
+}
+
+#[tokio::test]
+async fn a_dropped_session_is_given_back_in_the_background() {
+    let mut bench = bench(good).await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    drop(session);
+    assert!(matches!(bench.server.asked().await, Asked::Checkin(_)));
+}
+
+#[tokio::test]
+async fn a_check_in_does_not_wait_for_a_renewal_on_its_way() {
+    let mut bench = bench(|asked| match asked {
+        Asked::Renew(_) => Reply::Silence,
+        other => good(other),
+    })
+    .await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    bench.clock.advance(Duration::from_secs(20));
+    assert!(matches!(bench.server.asked().await, Asked::Renew(_)));
+    in_time(session.checkin()).await.expect("checked in");
+    assert!(matches!(bench.server.asked().await, Asked::Checkin(_)));
+}
+
+#[tokio::test]
+async fn a_seat_whose_renewal_is_never_answered_is_lost_at_its_end() {
+    let mut bench = bench(|asked| match asked {
+        Asked::Renew(_) => Reply::Silence,
+        other => good(other),
+    })
+    .await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    bench.clock.advance(Duration::from_secs(20));
+    assert!(matches!(bench.server.asked().await, Asked::Renew(_)));
+    bench.clock.advance(Duration::from_secs(40));
+    assert!(matches!(session.state(), State::Lost(_)), "the clock alone says so");
+    assert!(matches!(in_time(session.lost()).await, Loss::RanOut { .. }));
+    assert_eq!(session.remaining(), Duration::ZERO);
+    in_time(session.checkin()).await.expect("there is nothing to give back");
+    assert!(bench.server.is_idle(), "nothing was sent for a lost seat");
+}
+
+#[tokio::test]
+async fn a_renewal_is_retried_as_the_same_operation() {
+    let failures = AtomicU32::new(0);
+    let mut bench = bench(move |asked| match asked {
+        Asked::Renew(_) if failures.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Reply::Status(Status::unavailable("taking over"))
+        }
+        other => good(other),
+    })
+    .await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    bench.clock.advance(Duration::from_secs(20));
+    let Asked::Renew(first) = bench.server.asked().await else { panic!("no renewal") };
+    let mut watch = session.watch();
+    let cut_off = in_time(watch.wait_for(|state| matches!(state, State::CutOff { .. }))).await;
+    assert!(cut_off.is_ok());
+    drop(cut_off);
+    bench.clock.advance(Duration::from_secs(1));
+    let Asked::Renew(second) = bench.server.asked().await else { panic!("no retry") };
+    assert_eq!(second, first);
+    in_time(watch.wait_for(|state| matches!(state, State::Valid { .. }))).await.expect("valid again");
+}
+
+#[tokio::test]
+async fn a_call_is_retried_while_the_server_is_unavailable_and_not_when_it_is_malformed() {
+    let failures = AtomicU32::new(0);
+    let mut server = TestServer::start(move |asked| match asked {
+        Asked::Checkout(_) => Reply::Status(Status::invalid_argument("count is too large")),
+        other if failures.fetch_add(1, Ordering::Relaxed) > 0 => good(other),
+        _ => Reply::Status(Status::unavailable("no owner yet")),
+    })
+    .await;
+    let client = Client::new(server.config());
+    in_time(client.validate(&[])).await.expect("an answer to the second attempt");
+    let (first, second) = (server.asked().await, server.asked().await);
+    assert_eq!(first, second);
+    let error = in_time(client.checkout(Checkout::default())).await.expect_err("malformed");
+    assert!(!error.retryable() && error.to_string().contains("count is too large"), "{error}");
+    assert!(matches!(server.asked().await, Asked::Checkout(_)));
+    assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn a_seat_that_ran_out_before_its_answer_came_is_given_back_and_not_used() {
+    let clock = Arc::new(ManualClock::new());
+    let late = Arc::clone(&clock);
+    let mut server = TestServer::start(move |asked| {
+        if matches!(asked, Asked::Checkout(_)) {
+            late.advance(Duration::from_secs(61));
+        }
+        good(asked)
+    })
+    .await;
+    let client = Client::with_clock(server.config(), clock);
+    let error = in_time(client.checkout(Checkout::default())).await.expect_err("too late");
+    assert!(matches!(error, Error::Transport(Transport::TooLate { .. })), "{error}");
+    assert!(matches!(server.asked().await, Asked::Checkout(_)));
+    assert!(matches!(server.asked().await, Asked::Checkin(_)));
+}
+
+async fn refusal(client: &Client) -> String {
+    let request = ValidateRequest::default();
+    let attempt = client.attempt(&request, PATIENCE);
+    in_time(attempt).await.expect_err("no connection").to_string()
+}
+
+#[tokio::test]
+async fn a_server_of_another_ca_is_not_trusted() {
+    let server = TestServer::start(good).await;
+    let config = Config { ca: Ca::Pem(other_ca_pem().into()), ..server.config() };
+    let message = refusal(&Client::new(config)).await;
+    assert!(message.contains("invalid peer certificate") && message.contains("ca.crt"), "{message}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_for_another_name_is_not_trusted() {
+    let server = TestServer::named("elsewhere", good).await;
+    let message = refusal(&Client::new(server.config())).await;
+    assert!(message.contains("genie-lm"), "{message}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_reported_with_its_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let message = refusal(&Client::new(config_for(&address))).await;
+    assert!(message.contains(&address) && message.contains("refused"), "{message}");
+}

@@ -1,0 +1,109 @@
+//! Why the configuration does not say whom to ask: each says what was looked for, where, and what to do.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::key::KeyError;
+
+/// Why the configuration is not complete, or not valid. Never contains a key or a token.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// No source has the value.
+    #[error("{what} is not configured: looked for {flag}, then {binding}, then {env}. {remedy}")]
+    Missing {
+        /// The value.
+        what: &'static str,
+        /// What the caller could have given.
+        flag: &'static str,
+        /// What was found of Service Bindings.
+        binding: String,
+        /// The variable that could have been set.
+        env: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Several bindings, and nothing says which.
+    #[error(
+        "there are several Service Bindings of type genie-lm under {}: {}. Say which by its product \
+         (GENIE_LM_PRODUCT or --product), or by its directory (--binding)", .root.display(), .names.join(", ")
+    )]
+    Ambiguous {
+        /// Where they are.
+        root: PathBuf,
+        /// Directory and product of each.
+        names: Vec<String>,
+    },
+    /// The directory given is not a binding of genie-lm.
+    #[error("{} is not a Service Binding of genie-lm: {problem}. Give the directory that the grant's Secret is mounted at", .dir.display())]
+    Binding {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A directory of bindings that cannot be listed.
+    #[error("cannot look for Service Bindings under {} (SERVICE_BINDING_ROOT): {source}", .root.display())]
+    Root {
+        /// The directory.
+        root: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {what} from {}: {source}", .path.display())]
+    Unreadable {
+        /// What the file holds.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file that is larger than such files are.
+    #[error("{} is larger than {limit} bytes, so it cannot be {what}; give the right file", .path.display())]
+    TooLarge {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The largest size that is read.
+        limit: u64,
+    },
+    /// A file that is no text.
+    #[error("{} is not text, so it cannot be {what}; give the right file", .path.display())]
+    NotText {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A URI of another form.
+    #[error("{uri:?} ({origin}) is not the address of a license server; write https://HOST:PORT")]
+    Uri {
+        /// Where it came from.
+        origin: String,
+        /// Its beginning.
+        uri: String,
+    },
+    /// An empty or far too long key or token.
+    #[error("{origin} is empty, or too long for an activation key or token; give the right one")]
+    CredentialSize {
+        /// Where it came from.
+        origin: String,
+    },
+    /// An activation key with a typing error.
+    #[error("{origin}: {problem}")]
+    Key {
+        /// Where it came from.
+        origin: String,
+        /// What is wrong.
+        problem: KeyError,
+    },
+    /// No certificate, or a broken one.
+    #[error("{origin} holds no valid CA certificate in PEM; give the ca.crt of the license server")]
+    Ca {
+        /// Where it came from.
+        origin: String,
+    },
+}
