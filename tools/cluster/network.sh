@@ -73,5 +73,7 @@ clear_network() {
   ip link delete "$bridge" 2>/dev/null || true
   ip route delete blackhole "$pod_range" 2>/dev/null || true
   [ ! -f "$claim/sysctl" ] || sysctl -q -p "$claim/sysctl" || true
+  # The first namespace of a machine mounts this directory; the last one of ours takes it away again.
+  if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then umount /run/netns 2>/dev/null || true; rmdir /run/netns; fi
   rm -rf "$claim"
 }

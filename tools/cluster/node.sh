@@ -36,7 +36,7 @@ bring_up_nodes() {
   for n in $all; do
     wait_for 60 "node n$n is ready" "kubelet-n$n" kube wait --for=condition=Ready "node/n$n" --timeout=2s
   done
-  start_dns
+  start_dns "$1"
 }
 
 prepare_node() {
@@ -89,7 +89,8 @@ start_kubelet() {
   daemon "proxy-n$n" $(in_node "$n") "$bin/kube-proxy" --config="$dir/proxy.yaml"
 }
 
+# Two from two nodes on, so that a node that is cut off does not take the names along.
 start_dns() {
-  sed "s/DNS_IP/$dns_ip/" "$here/dns.yaml" | kube apply -f - >/dev/null
+  sed "s/DNS_IP/$dns_ip/; s/REPLICAS/$(($1 > 1 ? 2 : 1))/" "$here/dns.yaml" | kube apply -f - >/dev/null
   wait_for 60 "cluster DNS answers" - kube -n kube-system wait --for=condition=Available deployment/coredns --timeout=2s
 }

@@ -8,7 +8,12 @@ clear_nodes() {
   # kubelet and the CNI plugins keep these outside the directories they are given.
   find /var/log/containers -lname "$state/*" -delete 2>/dev/null || true
   rm -f /var/lib/cni/results/genie-* /var/lib/cni/results/cni-loopback-*
-  rmdir /var/log/containers /var/lib/cni/results /var/lib/cni 2>/dev/null || true
+  # A shim that was killed leaves its socket, which is one of ours if nothing listens on it.
+  local socket
+  for socket in /run/containerd/s/*; do
+    [ ! -S "$socket" ] || grep -qF -- "$socket" /proc/net/unix || rm -f "$socket"
+  done
+  rmdir /var/log/containers /var/lib/cni/results /var/lib/cni /run/containerd/s /run/containerd 2>/dev/null || true
 }
 
 nodes_left() {

@@ -26,7 +26,8 @@ soon() {
 }
 
 k() { kubectl --kubeconfig "$kubeconfig" "$@"; }
-answer() { k exec client -- wget -q -T 2 -O - "http://$1" | grep -qx 'hello from a pod'; }
+# timeout and not wget's own -T, with which Debian's static busybox crashes.
+answer() { k exec client -- timeout 2 wget -q -O - "http://$1" | grep -qx 'hello from a pod'; }
 refused() { ! answer "$1"; }
 node_is() { k get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}' | grep -qx "$2"; }
 
@@ -37,7 +38,7 @@ machine() {
   ip route show table all
   awk '{ print $2, $3 }' /proc/mounts
   find /sys/fs/cgroup -type d -name 'genie*'
-  ls -d /run/genie-lm-nodes /var/lib/cni /var/log/containers /run/containerd/s/* 2>/dev/null || true
+  ls -d /run/genie-lm-nodes /var/lib/cni /var/log/containers /run/containerd /run/netns 2>/dev/null || true
   sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys net.ipv4.ip_forward \
     net.ipv4.conf.all 2>/dev/null
   nft list ruleset 2>/dev/null || true
@@ -142,8 +143,8 @@ soon 60 node_is n2 True
 ok
 
 it "a second cluster with nodes is refused while this one is up"
-if "$here/cluster.sh" nodes up --state "$work/second" >"$work/out" 2>&1; then fail "it came up"; fi
-must grep -qF "is up in $work/nodes" "$work/out"
+if "$here/cluster.sh" nodes up --state "$work/second" >"$work/second.out" 2>&1; then fail "it came up"; fi
+must grep -qF "is up in $work/nodes" "$work/second.out"
 must k get --raw /readyz
 ok
 
