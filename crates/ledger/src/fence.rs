@@ -20,15 +20,17 @@ pub(crate) struct Fence {
 }
 
 /// The fence over `found`, by a replica that saw the Lease state it replaced since `replaced_seen`.
+/// `known` is the last generation that it, or the plan, knows of.
 pub(crate) fn fence(
     found: Option<&Record>,
     me: &Holder,
     settings: &Settings,
+    known: Generation,
     replaced_seen: BootInstant,
     evidence: &BTreeMap<Nonce, BootInstant>,
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
-    let lost = found_generation < settings.min_generation();
+    let lost = found_generation < known;
     let longer =
         |planned: Duration, recorded: Option<u64>| planned.max(Duration::from_millis(recorded.unwrap_or(0)));
     let horizon = longer(settings.horizon(), found.map(|record| record.horizon_ms));
@@ -38,12 +40,12 @@ pub(crate) fn fence(
         // R6b holds only for what is known to be the last owner's alone.
         let ended = found.filter(|record| !record.recovering && !lost);
         match ended.and_then(|record| evidence.get(&record.holder.nonce)) {
-            Some(known) => full.min(*known + stretch_twice(ttl)),
+            Some(known_at) => full.min(*known_at + stretch_twice(ttl)),
             None => full,
         }
     });
     let record = Record {
-        generation: Generation(found_generation.max(settings.min_generation()).0 + 1),
+        generation: Generation(found_generation.max(known).0 + 1),
         holder: me.clone(),
         seq: found.map_or(0, |record| record.seq) + 1,
         recovering: recovery_ends.is_some(),

@@ -113,9 +113,11 @@ impl<M> Replica<M> {
             self.note_owner(ledger.as_ref());
         }
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let seen = self.owner.as_ref().map_or(Generation(0), |(generation, _)| *generation);
         match &mut self.phase {
             Phase::Seeking(seeking) => {
-                if let Some(owner) = seeking.reply(cx, &self.me, request, reply) {
+                let known = seen.max(self.settings.min_generation());
+                if let Some(owner) = seeking.reply(cx, &self.me, known, request, reply) {
                     self.owner = Some((owner.generation(), self.me.clone()));
                     self.phase = Phase::Owner(Box::new(owner));
                 }
@@ -151,7 +153,8 @@ impl<M> Replica<M> {
         }
     }
 
-    /// When the next [`tick`](Self::tick) is due; None: not before the next event.
+    /// When the next [`tick`](Self::tick) is due, at once if that has passed; None: not before the next
+    /// event.
     pub fn next_tick(&self) -> Option<BootInstant> {
         match &self.phase {
             Phase::Seeking(seeking) => seeking.next_due(&self.me.nonce),

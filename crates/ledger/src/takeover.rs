@@ -7,12 +7,12 @@ use crate::fence::{Fence, fence};
 use crate::limits::Limits;
 use crate::owner::{Context, Owner};
 use crate::promise::Book;
-use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Record};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
 use crate::seats::Seats;
 use crate::store::{RequestId, StoreReply, StoreRequest};
 use crate::tenure::{LEASE_DURATION, RETRY_PAUSE, Tenure};
 use crate::time::{BootInstant, stretch};
-use crate::types::{Holder, Nonce};
+use crate::types::{Generation, Holder, Nonce, Version};
 use crate::waiting::Waiting;
 
 /// Most processes known to have ended: a ledger has a handful of replicas. Without the evidence a
@@ -172,11 +172,13 @@ impl Seeking {
         Some(StoreRequest::WriteLease { expect, record })
     }
 
-    /// The answer to a request; gives the owner that this replica has become by it.
+    /// The answer to a request; gives the owner that this replica has become by it. `known` is the last
+    /// generation that anybody is known to have seen.
     pub(crate) fn reply<M>(
         &mut self,
         cx: Context<'_>,
         me: &Holder,
+        known: Generation,
         id: RequestId,
         reply: StoreReply,
     ) -> Option<Owner<M>> {
@@ -184,7 +186,8 @@ impl Seeking {
             Step::Looking(sent_as) if sent_as == id => self.looked(cx.now, reply),
             Step::Reading(sent_as) if sent_as == id => self.read(cx.now, reply),
             Step::Taking { id: sent_as, found, replaces, taken } if sent_as == id => {
-                self.took(cx, me, reply, found, replaces, taken);
+                let fence = fence(found.record.as_ref(), me, cx.settings, known, replaces.at, &self.evidence);
+                self.took(cx.now, reply, found, fence, taken);
             }
             Step::Fencing { id: sent_as, sent, fence, taken } if sent_as == id => match reply {
                 StoreReply::Written { version } => {
@@ -220,29 +223,26 @@ impl Seeking {
 
     fn took(
         &mut self,
-        cx: Context<'_>,
-        me: &Holder,
+        now: BootInstant,
         reply: StoreReply,
         found: ObservedLedger,
-        replaces: Seen,
+        fence: Fence,
         mut taken: Taken,
     ) {
         match reply {
             StoreReply::Written { version } => {
                 taken.lease.version = version;
-                self.saw(cx.now, taken.lease.clone());
-                let old: Option<&Record> = found.record.as_ref();
-                let fence = fence(old, me, cx.settings, replaces.at, &self.evidence);
-                self.pause = cx.now;
+                self.saw(now, taken.lease.clone());
+                self.pause = now;
                 self.step = Step::Taken { found, fence, taken };
             }
             StoreReply::Conflict => {
                 self.look = true;
-                self.pause = cx.now;
+                self.pause = now;
             }
             _ => {
                 self.look = true;
-                self.pause = cx.now + RETRY_PAUSE;
+                self.pause = now + RETRY_PAUSE;
             }
         }
     }
@@ -260,13 +260,7 @@ impl Seeking {
 }
 
 /// (3) is known to be written: this replica decides from now on.
-fn own<M>(
-    cx: Context<'_>,
-    version: crate::types::Version,
-    fence: Fence,
-    taken: Taken,
-    sent: BootInstant,
-) -> Owner<M> {
+fn own<M>(cx: Context<'_>, version: Version, fence: Fence, taken: Taken, sent: BootInstant) -> Owner<M> {
     let Taken { lease, sent: since } = taken;
     let limits = Limits::fenced(&fence.record, cx.settings.limits());
     Owner {

@@ -379,6 +379,18 @@ fn a_lost_ledger_is_recovered_from_as_if_every_cap_were_out() {
 }
 
 #[test]
+fn a_replica_that_saw_the_ledger_takes_an_empty_one_for_lost_before_the_plan_says_so() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
+    let mut b = bench.replica("b", pool_of(2));
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    bench.store.ledger = Store::new().ledger;
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(2)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+}
+
+#[test]
 fn an_older_ledger_than_was_seen_is_a_lost_one() {
     let mut bench = Bench::new();
     let (_a, _) = first_owner(&mut bench, pool_of(2), 0);
