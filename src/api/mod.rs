@@ -2,6 +2,7 @@
 //!
 //! Owns names, schemas, CEL rules, defaults and printer columns. What the fields *do* is in `compile`.
 
+mod crds;
 mod duration;
 mod grant;
 mod ledger;
@@ -10,6 +11,7 @@ mod pool;
 pub mod sentences;
 mod types;
 
+pub use crds::crds;
 pub use duration::ApiDuration;
 pub use grant::{
     GrantBinding, GrantSeats, GrantSeatsStatus, GrantStatus, KeySecretRef, LicenseGrant, LicenseGrantSpec,

@@ -36,7 +36,7 @@ use super::{ApiDuration, Name, Validity, sentences};
         .message(sentences::POOL_NAME)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers.all(t, t.features.all(f, has(self.features) && self.features.exists(p, p.name == f)))")
+#[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers.all(t, sets.contains(has(self.features) ? self.features.map(p, p.name) : [], t.features))")
     .message(sentences::TIER_FEATURES))]
 pub struct LicensePoolSpec {
     /// What clients ask for; one pool per product in a namespace. Immutable: make a new pool for another product.

@@ -4,11 +4,24 @@
 //! `pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure>`, and two lines here: its `mod`, and its
 //! entry in `subcommands!`.
 
+mod activate;
+mod answer;
+mod check;
+mod checkout;
 mod completions;
+mod connection;
+mod crds;
 mod exit;
 mod install;
+mod keys;
+mod logging;
 mod output;
+mod run;
 mod runtime;
+mod serve;
+mod signals;
+mod status;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -49,7 +62,16 @@ macro_rules! subcommands {
 
 // In the order of the help.
 subcommands! {
+    Serve => serve,
+    Status => status,
+    Run => run,
+    Checkout => checkout,
+    Validate => validate,
+    Activate => activate,
     Install => install,
+    Check => check,
+    Crds => crds,
+    Keys => keys,
     Version => version,
     Completions => completions,
 }

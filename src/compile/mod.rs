@@ -6,6 +6,7 @@
 mod conflicts;
 mod expiry;
 mod keys;
+pub mod manifests;
 mod namespaces;
 mod plan;
 mod reason;

@@ -90,7 +90,7 @@ pub enum GrantReason {
     #[error("there is no LicensePool {0}: create it, or write another spec.poolRef")]
     PoolNotFound(ObjectName),
     /// The pool is there, and itself refused.
-    #[error("LicensePool {0} is not accepted itself: see why in its own status")]
+    #[error("LicensePool {0} is not accepted itself: repair it first")]
     PoolNotAccepted(ObjectName),
     /// The pool does not want grants of this namespace.
     #[error(

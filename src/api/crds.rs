@@ -1,0 +1,64 @@
+//! The CustomResourceDefinitions of all four resources, as `genie-lm crds` prints them and the chart installs them.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+
+use super::{LicenseGrant, LicensePool, SeatLedger, SeatPlan};
+
+/// Types of Kubernetes itself, whose descriptions are in its own documentation and four times as long as the rest.
+const BORROWED: [&str; 5] =
+    ["affinity", "resources", "tolerations", "topologySpreadConstraints", "conditions"];
+
+/// All definitions, in the order in which they should be applied.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut all = vec![LicensePool::crd(), LicenseGrant::crd(), SeatPlan::crd(), SeatLedger::crd()];
+    for schema in all.iter_mut().flat_map(schemas) {
+        let spec = schema.properties.as_ref().and_then(|properties| properties.get("spec"));
+        schema.description = spec.and_then(|spec| spec.description.clone());
+        shorten(schema);
+        walk(schema, &structural);
+    }
+    all
+}
+
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+}
+
+/// What the API server reads differently from serde: an optional field is left out and never null (the API server
+/// prunes a null then, and `has()` means what it says), and there are no unsigned formats.
+fn structural(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") = schema.format.as_deref() {
+        schema.format = Some("int64".to_owned());
+        schema.minimum = schema.minimum.or(Some(0.0));
+    }
+}
+
+/// Drops the descriptions inside of borrowed types.
+fn shorten(schema: &mut JSONSchemaProps) {
+    for (name, property) in schema.properties.iter_mut().flatten() {
+        if BORROWED.contains(&name.as_str()) {
+            let description = property.description.take();
+            walk(property, &|inner| inner.description = None);
+            property.description = description;
+        } else {
+            shorten(property);
+        }
+    }
+}
+
+fn walk(schema: &mut JSONSchemaProps, change: &impl Fn(&mut JSONSchemaProps)) {
+    change(schema);
+    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(|inner| walk(inner, change));
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => walk(items, change),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(|inner| walk(inner, change)),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        walk(values, change);
+    }
+}

@@ -1,0 +1,116 @@
+//! `genie-lm check PATH…`: compiles manifests as the server would, and says everything that is wrong with them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Exit, Failure, Output};
+use crate::{
+    api::PlanGrant,
+    compile::manifests::{CompiledManifests, CompiledPool, Problem, compile_all, load},
+};
+
+/// Compile manifests offline: every error with its file and line, or what they grant. Exit code 1 with problems.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Files, or directories with .yaml, .yml and .json files (one level deep).
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
+    let compiled = compile_all(&load(&args.paths), |_| None);
+    let report = Report::of(&compiled);
+    let mut table: Vec<Vec<String>> =
+        report.problems.iter().map(|problem| vec![problem.to_string()]).collect();
+    table.extend(rows(&report));
+    output.write(&report, &table)?;
+    Ok(if report.problems.is_empty() { Exit::Success } else { Exit::Unexpected })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    problems: &'a [Problem],
+    pools: Vec<Pool<'a>>,
+    grants: Vec<Grant<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pool<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    product: &'a str,
+    seats: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Grant<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    pool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
+    features: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl<'a> Report<'a> {
+    fn of(compiled: &'a CompiledManifests) -> Self {
+        let mut report = Self { problems: &compiled.problems, pools: Vec::new(), grants: Vec::new() };
+        for CompiledPool { name, compiled } in &compiled.pools {
+            let Ok(plan) = &compiled.plan else { continue };
+            report.pools.push(Pool {
+                namespace: &name.namespace,
+                name: &name.name,
+                product: &plan.product,
+                seats: plan.seats,
+                expires: plan.validity.not_after.as_ref().map(|end| end.0.to_string()),
+            });
+            let accepted = compiled.grants.iter().filter_map(|grant| grant.outcome.as_ref().ok());
+            let grants = plan.grants.iter().zip(accepted);
+            report
+                .grants
+                .extend(grants.map(|(grant, accepted)| Grant::of(&plan.pool, grant, accepted.expires)));
+        }
+        report
+    }
+}
+
+impl<'a> Grant<'a> {
+    fn of(pool: &'a str, grant: &'a PlanGrant, expires: Option<jiff::Timestamp>) -> Self {
+        Self {
+            namespace: &grant.namespace,
+            name: &grant.name,
+            pool,
+            max: grant.max,
+            tier: grant.tier.as_ref().map(|tier| tier.as_str()),
+            features: grant.features.iter().map(|name| name.as_str()).collect(),
+            expires: expires.map(|end| end.to_string()),
+        }
+    }
+}
+
+fn rows(report: &Report<'_>) -> Vec<Vec<String>> {
+    if report.pools.is_empty() {
+        return Vec::new();
+    }
+    let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
+    let mut rows = vec![row(["KIND", "NAMESPACE", "NAME", "FROM", "SEATS", "TIER", "EXPIRES"])];
+    for pool in &report.pools {
+        let (seats, expires) = (pool.seats.to_string(), pool.expires.as_deref().unwrap_or("-"));
+        rows.push(row(["LicensePool", pool.namespace, pool.name, pool.product, &seats, "-", expires]));
+    }
+    for grant in &report.grants {
+        let seats = grant.max.map_or("all".to_owned(), |max| format!("max {max}"));
+        let (tier, expires) = (grant.tier.unwrap_or("-"), grant.expires.as_deref().unwrap_or("-"));
+        rows.push(row(["LicenseGrant", grant.namespace, grant.name, grant.pool, &seats, tier, expires]));
+    }
+    rows
+}

@@ -1,0 +1,123 @@
+//! All pools that were read, compiled with their grants; and what is wrong with them, at its file and line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Loaded, Located, Problem, arrange};
+use crate::{
+    api::{LicenseGrant, LicensePool, PlanKey},
+    compile::{
+        Compiled, CompiledGrant, GrantInput, GrantReason, ObjectName, PoolInput, allows, brought_key,
+        compile, conflicts, hash, key_secret,
+    },
+};
+
+/// One pool of a directory.
+#[derive(Clone, Debug)]
+pub struct CompiledPool {
+    /// Which.
+    pub name: ObjectName,
+    /// Its plan, and what became of its grants.
+    pub compiled: Compiled,
+}
+
+/// All that a directory says.
+#[derive(Clone, Debug, Default)]
+pub struct CompiledManifests {
+    /// Pools, in order of namespace and name.
+    pub pools: Vec<CompiledPool>,
+    /// Grants of pools that are not there.
+    pub orphans: Vec<CompiledGrant>,
+    /// Everything that is wrong, [`Loaded::problems`] included, in order of file and line.
+    pub problems: Vec<Problem>,
+}
+
+/// Compiles everything. `made` gives the key of a grant that brings none (None: still to be made).
+pub fn compile_all(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<PlanKey>) -> CompiledManifests {
+    let pools: BTreeMap<ObjectName, &Located<LicensePool>> =
+        loaded.pools.iter().map(|pool| (ObjectName::of(&pool.object), pool)).collect();
+    let grants: BTreeMap<ObjectName, &Located<LicenseGrant>> =
+        loaded.grants.iter().map(|grant| (ObjectName::of(&grant.object), grant)).collect();
+    let mut conflicts = conflicts(&pools.values().map(|pool| &pool.object).collect::<Vec<_>>());
+    let mut by_pool = BTreeMap::<ObjectName, Vec<&LicenseGrant>>::new();
+    for grant in grants.values() {
+        by_pool.entry(ObjectName::of_pool_of(&grant.object)).or_default().push(&grant.object);
+    }
+    let mut all = CompiledManifests { problems: loaded.problems.clone(), ..CompiledManifests::default() };
+    for (name, pool) in &pools {
+        let input = PoolInput {
+            conflicts: conflicts.remove(name).unwrap_or_default(),
+            ..PoolInput::new(&pool.object)
+        };
+        let inputs: Vec<GrantInput<'_>> = by_pool
+            .remove(name)
+            .into_iter()
+            .flatten()
+            .map(|grant| grant_input(loaded, &pool.object, grant, &made))
+            .collect();
+        let compiled = compile(&input, &inputs);
+        all.problems.extend(pool_problems(pool, &compiled));
+        all.problems.extend(grant_problems(&grants, &compiled.grants));
+        all.pools.push(CompiledPool { name: name.clone(), compiled });
+    }
+    all.orphans =
+        by_pool.into_iter().flat_map(|(pool, grants)| orphans(&loaded.broken_pools, pool, grants)).collect();
+    all.problems.extend(grant_problems(&grants, &all.orphans));
+    arrange(&mut all.problems);
+    all
+}
+
+fn grant_input<'a>(
+    loaded: &Loaded,
+    pool: &LicensePool,
+    grant: &'a LicenseGrant,
+    made: impl Fn(&ObjectName) -> Option<PlanKey>,
+) -> GrantInput<'a> {
+    let name = ObjectName::of(grant);
+    let no_labels = BTreeMap::new();
+    let labels = loaded.namespaces.get(&name.namespace).unwrap_or(&no_labels);
+    let keys = match key_secret(grant) {
+        Some(secret) => brought_key(grant, loaded.secret(&secret)).map(|key| vec![hash(&key)]),
+        None => Ok(made(&name).into_iter().collect()),
+    };
+    GrantInput { grant, keys, allowed: allows(pool, &name.namespace, labels) }
+}
+
+fn orphans(
+    broken: &BTreeSet<ObjectName>,
+    pool: ObjectName,
+    grants: Vec<&LicenseGrant>,
+) -> Vec<CompiledGrant> {
+    let reason = if broken.contains(&pool) {
+        GrantReason::PoolNotAccepted(pool)
+    } else {
+        GrantReason::PoolNotFound(pool)
+    };
+    let orphan = |grant| CompiledGrant { name: ObjectName::of(grant), outcome: Err(reason.clone().into()) };
+    grants.into_iter().map(orphan).collect()
+}
+
+fn pool_problems<'a>(
+    pool: &'a Located<LicensePool>,
+    compiled: &'a Compiled,
+) -> impl Iterator<Item = Problem> + 'a {
+    let refused = compiled.plan.as_ref().err().into_iter().flat_map(|reasons| reasons.iter());
+    refused.chain(&compiled.warnings).map(|reason| pool.problem(reason.path(), reason))
+}
+
+fn grant_problems(
+    grants: &BTreeMap<ObjectName, &Located<LicenseGrant>>,
+    compiled: &[CompiledGrant],
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for CompiledGrant { name, outcome } in compiled {
+        let reasons: Vec<&GrantReason> = match outcome {
+            Ok(accepted) => accepted.warnings.iter().collect(),
+            Err(reasons) => reasons.iter().collect(),
+        };
+        let grant = grants.get(name).into_iter();
+        problems.extend(
+            grant.flat_map(|grant| reasons.iter().map(|reason| grant.problem(&reason.path(), reason))),
+        );
+    }
+    problems
+}
