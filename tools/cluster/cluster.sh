@@ -37,6 +37,11 @@ shift
 
 cache=${GENIE_LM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/genie-lm}
 state=$(realpath -m "${state:-$cache/state/$mode}")
+# The path stands in configuration files and in the list of mounts, and socket paths below it have at most 107 bytes.
+[[ $state =~ ^[A-Za-z0-9_./-]{2,70}$ ]] || {
+  echo "cluster.sh: '$state' cannot hold a cluster: give --state a path of at most 70 letters, digits and _ . / -" >&2
+  exit 2
+}
 issuer=https://kubernetes.default.svc.cluster.local
 service_range=10.96.0.0/16 service_ip=10.96.0.1
 # The programs talk to each other on this machine, never through a proxy.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the container image of genie-lm without a daemon: one static program in an empty image, as a docker-archive.
+# The last line is the archive's path; its reference stands beside it in a file that ends in .name instead of .tar.
 # Takes --tag REF and --out FILE; GENIE_LM_BIN names a static program that is built already. Needs buildah and root.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -48,4 +49,6 @@ if [ "$bytes" -gt $((limit_mb * 1000000)) ]; then
 fi
 mkdir -p "$(dirname "$out")"
 mv "$work/image.tar" "$out"
-echo "$tag in $out has $size MB"
+echo "$tag" >"${out%.tar}.name"
+echo "$tag has $size MB"
+echo "$out"
