@@ -132,6 +132,35 @@ impl Client {
         Ok(Session::start(self.clone(), seat, answer))
     }
 
+    /// Takes a seat, and while there is none but may be one later, asks again for as long as `patience` says; `waiting`
+    /// hears each reason to wait.
+    ///
+    /// # Errors
+    /// As [`Client::checkout`]; the last one where patience ran out.
+    pub async fn checkout_within(
+        &self,
+        want: Checkout,
+        patience: Duration,
+        mut waiting: impl FnMut(&Error),
+    ) -> Result<Session, Error> {
+        let clock = &self.inner.clock;
+        let end = clock.now() + patience;
+        let mut failures = 0;
+        loop {
+            let error = match self.checkout(want.clone()).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            let again = clock.now() + pause(failures, error.retry_after(), Jitter::random());
+            if !error.retryable() || again > end {
+                return Err(error);
+            }
+            waiting(&error);
+            clock.sleep_until(again).await;
+            failures += 1;
+        }
+    }
+
     /// Renews by hand: for callers that keep session tokens themselves; a [`Session`] does it alone.
     ///
     /// # Errors
@@ -231,11 +260,10 @@ pub(crate) fn operation() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// The wish of a server that cannot judge now: gRPC's pushback in milliseconds, or HTTP's seconds.
+/// The wish of a server that cannot judge now.
 fn retry_after(status: &Status) -> Option<Duration> {
-    let number = |name: &str| status.metadata().get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
-    let millis = number("grpc-retry-pushback-ms").map(|ms| Duration::from_millis(ms.into()));
-    millis.or_else(|| number("retry-after").map(|s| Duration::from_secs(s.into())))
+    let millis = status.metadata().get("retry-after-ms")?.to_str().ok()?.parse::<u32>().ok()?;
+    Some(Duration::from_millis(millis.into()))
 }
 
 /// A unary call of the service.

@@ -234,6 +234,58 @@ async fn a_seat_that_ran_out_before_its_answer_came_is_given_back_and_not_used()
     assert!(matches!(server.asked().await, Asked::Checkin(_)));
 }
 
+fn no_seats() -> Reply {
+    Reply::Checkout(CheckoutResponse {
+        verdict: Verdict::Denied.into(),
+        code: Code::NoSeats.into(),
+        retryable: true,
+        ..CheckoutResponse::default()
+    })
+}
+
+#[tokio::test]
+async fn who_waits_for_a_seat_asks_again_as_a_new_operation() {
+    let denials = AtomicU32::new(0);
+    let mut server = TestServer::start(move |asked| match denials.fetch_add(1, Ordering::Relaxed) {
+        0 => no_seats(),
+        _ => good(asked),
+    })
+    .await;
+    let client = Client::new(server.config());
+    let mut reasons = Vec::new();
+    let seat = client.checkout_within(Checkout::default(), PATIENCE, |error| reasons.push(error.to_string()));
+    let seat = in_time(seat).await.expect("a seat");
+    assert_eq!(reasons.len(), 1);
+    assert!(reasons[0].contains("NO_SEATS"), "{reasons:?}");
+    let (Asked::Checkout(first), Asked::Checkout(second)) = (server.asked().await, server.asked().await)
+    else {
+        panic!("no checkouts")
+    };
+    assert_ne!(first.operation_id, second.operation_id);
+    in_time(seat.checkin()).await.expect("checked in");
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_a_seat_is_denied_at_once() {
+    let bench = bench(|_| no_seats()).await;
+    let attempt =
+        bench.client.checkout_within(Checkout::default(), Duration::ZERO, |_| panic!("does not wait"));
+    assert!(matches!(in_time(attempt).await, Err(Error::Denied(_))));
+}
+
+#[tokio::test]
+async fn the_servers_wish_for_a_pause_is_read_from_its_status() {
+    let server = TestServer::start(|_| {
+        let mut status = Status::unavailable("taking over");
+        status.metadata_mut().insert("retry-after-ms", 1500.into());
+        Reply::Status(status)
+    })
+    .await;
+    let request = ValidateRequest::default();
+    let failure = Client::new(server.config()).attempt(&request, PATIENCE).await.expect_err("unavailable");
+    assert_eq!(failure.retry_after(), Some(Duration::from_millis(1500)));
+}
+
 async fn refusal(client: &Client) -> String {
     let request = ValidateRequest::default();
     let attempt = client.attempt(&request, PATIENCE);

@@ -1,0 +1,23 @@
+//! `genie-lm validate`: may this run? Takes no seat.
+
+use genie_client::Judged;
+
+use super::{Exit, Failure, Output, answer, connection, connection::Connection, runtime};
+
+/// Ask whether an application may run, without taking a seat.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A feature to judge; may be repeated. None: all that the grant enables.
+    #[arg(long = "feature", value_name = "NAME")]
+    features: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
+    runtime::one_thread(async {
+        let answer = args.connection.client()?.validate(&args.features).await?;
+        output.write(&answer, &answer::validated(&answer))?;
+        Ok(connection::exit(answer.denied().as_ref()))
+    })
+}
