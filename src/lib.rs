@@ -6,3 +6,6 @@ pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod license;
+pub mod operator;
+pub mod pki;
+pub mod server;

@@ -33,8 +33,13 @@ impl Output {
 
     /// Writes `document` as JSON or YAML, or `table` as aligned columns; the first row of a table is its head.
     pub fn write(&self, document: &impl Serialize, table: &[Vec<String>]) -> Result<(), Failure> {
+        self.write_tables(document, &[table.to_vec()])
+    }
+
+    /// The same with several tables, an empty line between them.
+    pub fn write_tables(&self, document: &impl Serialize, tables: &[Vec<Vec<String>>]) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.text(&columns(table)),
+            Format::Table => self.text(&tables.iter().map(|table| columns(table)).collect::<Vec<_>>().join("\n")),
             Format::Json => self.text(&format!("{}\n", json(document)?)),
             Format::Yaml => self.text(&yaml(document)?),
         }

@@ -1,7 +1,6 @@
 //! A plan made ready for questions: indexes and ids, computed once for each change of the plan.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use genie_ledger::{Generation, GrantId, Limit, LimitId, LimitSet, Settings, SettingsError, TooManyLimits};
@@ -161,6 +160,3 @@ fn short_hash(context: &str, text: &str) -> u64 {
     blake3::Hasher::new_derive_key(context).update(text.as_bytes()).finalize_xof().fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
-
-/// One seat, where a request leaves the number out.
-pub(crate) const ONE: NonZeroU32 = NonZeroU32::MIN;

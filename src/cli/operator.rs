@@ -1,0 +1,69 @@
+//! `genie-lm operator`: the controllers, in a pod.
+
+use std::net::SocketAddr;
+
+use kube::Config;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Failure, Output, logging, runtime};
+use crate::operator::{self, Settings};
+
+/// Run the operator: LicensePools and LicenseGrants become servers and Secrets.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Watch this namespace only (default: all).
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Image of the servers, where a pool does not say another.
+    #[arg(long, value_name = "IMAGE")]
+    server_image: String,
+    /// Domain of the cluster's Services.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Where /livez, /readyz and /metrics are answered.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9453")]
+    http_listen: SocketAddr,
+    /// Name of this pod.
+    #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
+    pod_name: String,
+    /// Namespace of this pod.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", hide = true)]
+    pod_namespace: String,
+}
+
+pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
+    logging::init();
+    runtime::many_threads(async {
+        let config = Config::infer().await.map_err(|error| {
+            Failure::configuration(format!("cannot find the API server: {error}; run in a pod, or set KUBECONFIG"))
+        })?;
+        let settings = Settings {
+            namespace: args.namespace,
+            own_namespace: args.pod_namespace,
+            identity: args.pod_name,
+            server_image: args.server_image,
+            cluster_domain: args.cluster_domain,
+            http_listen: args.http_listen,
+        };
+        operator::run(config, settings, stop()?).await.map_err(Failure::unexpected)?;
+        Ok(Exit::Success)
+    })
+}
+
+/// Cancelled by SIGTERM, as the kubelet sends it, or SIGINT.
+fn stop() -> Result<CancellationToken, Failure> {
+    let failed = |error| Failure::unexpected(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let token = CancellationToken::new();
+    let told = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(token)
+}

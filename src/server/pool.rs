@@ -1,0 +1,259 @@
+//! One ledger as this process serves it: the plan in force and the replica, behind a short inline mutex.
+//!
+//! Takes client calls (any task) and store events (its driver's task); nothing awaits with the lock held.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
+
+use genie_ledger::{
+    Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, OperationId, Outcome, Replica, RequestId,
+    Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
+};
+use genie_proto::v1::Client;
+use jiff::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use super::clock::boot_now;
+use super::store::Observation;
+use crate::license::{LedgerId, PlanView};
+
+/// What a server remembers of a session for the people who ask; no decision rests on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    pub(crate) client: Option<Client>,
+    pub(crate) features: Vec<String>,
+    pub(crate) started: Timestamp,
+    pub(crate) adopted: bool,
+}
+
+/// One live session, for people.
+pub(crate) struct SessionInfo {
+    pub(crate) session: SessionId,
+    pub(crate) grant: genie_ledger::GrantId,
+    pub(crate) count: u32,
+    pub(crate) left: Duration,
+    pub(crate) meta: Arc<Meta>,
+}
+
+/// See the module.
+pub(crate) struct Pool {
+    pub(crate) id: LedgerId,
+    pub(crate) hash: [u8; 8],
+    view: RwLock<Arc<PlanView>>,
+    inner: Mutex<Inner>,
+    /// Wakes the driver: a call has made a request, or an earlier tick, due.
+    wake: Notify,
+}
+
+struct Inner {
+    replica: Replica<Arc<Meta>>,
+    waiters: HashMap<Ticket, oneshot::Sender<Answer>>,
+    /// Requests that the driver has not fetched yet: at most one for the Lease and one for the ledger.
+    outbox: Vec<(RequestId, StoreRequest)>,
+    /// When the driver will wake by itself.
+    armed: Option<BootInstant>,
+}
+
+impl Inner {
+    /// Times of sending are read here, a moment before the driver sends: for R2, early is safe.
+    fn collect_requests(&mut self, now: BootInstant) {
+        while let Some(request) = self.replica.take_request(now) {
+            self.outbox.push(request);
+        }
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(view: Arc<PlanView>, me: Holder) -> Self {
+        let replica = Replica::new(me, view.settings().clone(), boot_now());
+        Self {
+            id: view.ledger.clone(),
+            hash: view.ledger.hash(),
+            view: RwLock::new(view),
+            inner: Mutex::new(Inner { replica, waiters: HashMap::new(), outbox: Vec::new(), armed: None }),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The plan in force.
+    pub(crate) fn view(&self) -> Arc<PlanView> {
+        self.view.read().expect("no code panics while it holds this lock").clone()
+    }
+
+    /// Puts a changed plan in force.
+    pub(crate) fn configure(&self, view: Arc<PlanView>) {
+        let settings = view.settings().clone();
+        *self.view.write().expect("no code panics while it holds this lock") = view;
+        self.change(|inner, now| {
+            let floor = inner.replica.status(now).generation.unwrap_or(Generation(0));
+            let floor = floor.max(settings.min_generation());
+            inner.replica.configure(now, settings.with_min_generation(floor));
+        });
+    }
+
+    /// Takes a seat; waits for a promise to be raised at most until `deadline`.
+    pub(crate) async fn checkout(&self, request: CheckoutRequest<Arc<Meta>>, deadline: Duration) -> Answer {
+        let waiting = self.change(|inner, now| match inner.replica.checkout(now, request) {
+            Outcome::Answer(answer) => Err(answer),
+            Outcome::Wait(ticket) => {
+                let (sender, receiver) = oneshot::channel();
+                inner.waiters.insert(ticket, sender);
+                Ok(Waiting { pool: self, ticket, receiver })
+            }
+        });
+        let mut waiting = match waiting {
+            Ok(waiting) => waiting,
+            Err(answer) => return answer,
+        };
+        let unavailable = Answer::Unavailable { retry_after: Duration::from_secs(1) };
+        match tokio::time::timeout(deadline, &mut waiting.receiver).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => unavailable,
+        }
+    }
+
+    /// Renews a seat; `meta` describes a session that is taken over from an earlier owner.
+    pub(crate) fn renew(&self, claim: &Claim, operation: OperationId, meta: impl FnOnce() -> Arc<Meta>) -> Answer {
+        self.answered(|inner, now| inner.replica.renew(now, claim, operation, meta))
+    }
+
+    /// Gives a seat back.
+    pub(crate) fn checkin(&self, claim: &Claim, operation: OperationId) -> Answer {
+        self.answered(|inner, now| inner.replica.checkin(now, claim, operation))
+    }
+
+    fn answered(&self, call: impl FnOnce(&mut Inner, BootInstant) -> Outcome) -> Answer {
+        match self.change(call) {
+            Outcome::Answer(answer) => answer,
+            // Only checkouts wait; were this to change, the caller's retry is the safe way out.
+            Outcome::Wait(_) => Answer::Unavailable { retry_after: Duration::from_secs(1) },
+        }
+    }
+
+    /// What the replica knows.
+    pub(crate) fn status(&self) -> Status {
+        self.lock().replica.status(boot_now())
+    }
+
+    /// At most `max` live sessions with an id above `after`, in order of their ids.
+    pub(crate) fn sessions(&self, after: Option<SessionId>, max: usize) -> Vec<SessionInfo> {
+        let now = boot_now();
+        let inner = self.lock();
+        let mut sessions: Vec<SessionInfo> = inner
+            .replica
+            .sessions()
+            .filter(|view| after.is_none_or(|after| view.session > after))
+            .map(|view| SessionInfo {
+                session: view.session,
+                grant: view.grant,
+                count: view.count.get(),
+                left: view.expires.since(now),
+                meta: view.meta.clone(),
+            })
+            .collect();
+        drop(inner);
+        sessions.sort_unstable_by_key(|info| info.session);
+        sessions.truncate(max);
+        sessions
+    }
+
+    // What follows is the driver's.
+
+    /// Takes the requests that are due; says when to come back without being woken.
+    pub(super) fn take_requests(&self) -> (Vec<(RequestId, StoreRequest)>, Option<BootInstant>) {
+        let now = boot_now();
+        let mut inner = self.lock();
+        inner.collect_requests(now);
+        let requests = std::mem::take(&mut inner.outbox);
+        inner.armed = inner.replica.next_tick();
+        (requests, inner.armed)
+    }
+
+    pub(super) fn reply(&self, request: RequestId, reply: StoreReply) {
+        self.change(|inner, now| inner.replica.reply(now, request, reply));
+    }
+
+    pub(super) fn observe(&self, observation: Observation) {
+        self.change(|inner, now| match observation {
+            Observation::Lease(lease) => inner.replica.observe_lease(now, lease),
+            Observation::Ledger(ledger) => inner.replica.observe_ledger(now, ledger),
+        });
+    }
+
+    pub(super) fn tick(&self) {
+        self.change(|inner, now| inner.replica.tick(now));
+    }
+
+    /// It is known that the process of this nonce has ended (R6b).
+    pub(super) fn previous_ended(&self, nonce: Nonce) {
+        self.change(|inner, now| inner.replica.previous_ended(now, nonce));
+    }
+
+    /// Told to stop.
+    pub(super) fn release(&self) {
+        self.change(|inner, now| inner.replica.release(now));
+    }
+
+    /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations goes along.
+    pub(super) fn renounce(&self, me: Holder) {
+        let settings = self.view().settings().clone();
+        self.change(|inner, now| {
+            let seen = inner.replica.status(now).generation.unwrap_or(Generation(0));
+            let floor = seen.max(settings.min_generation());
+            inner.replica = Replica::new(me, settings.with_min_generation(floor), now);
+            inner.waiters.clear();
+            inner.outbox.clear();
+        });
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.status().role
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Lets `call` change the replica, hands out what it completed, and wakes the driver where it has work.
+    fn change<T>(&self, call: impl FnOnce(&mut Inner, BootInstant) -> T) -> T {
+        let now = boot_now();
+        let mut inner = self.lock();
+        let outcome = call(&mut inner, now);
+        while let Some((ticket, answer)) = inner.replica.take_completion() {
+            if let Some(waiter) = inner.waiters.remove(&ticket) {
+                // A waiter that has gone lets its seat run out (R8).
+                let _ = waiter.send(answer);
+            }
+        }
+        inner.collect_requests(now);
+        let due = inner.replica.next_tick();
+        let wake = !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
+        drop(inner);
+        if wake {
+            self.wake.notify_one();
+        }
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// A checkout that waits; when its caller goes away, its place is given up.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.change(|inner, _| {
+            if inner.waiters.remove(&self.ticket).is_some() {
+                inner.replica.cancel(self.ticket);
+            }
+        });
+    }
+}

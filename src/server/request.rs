@@ -1,0 +1,111 @@
+//! Checks what callers send, once, at the edge: sizes, forms, and what this version does not do yet.
+
+use std::num::NonZeroU32;
+
+use genie_ledger::OperationId;
+use genie_proto::v1::{ActivateRequest, CheckoutRequest, Client, ValidateRequest};
+
+use super::error::CallError;
+use crate::license::MAX_TOKEN;
+
+/// Features a call may name: what one session can touch in the ledger, less pool, grant and tier.
+pub(crate) const MAX_FEATURES: usize = genie_ledger::MAX_LIMITS - 3;
+/// Longest product, feature or version, as in the CRDs.
+const MAX_NAME: usize = 63;
+/// Longest field of [`Client`].
+const MAX_CLIENT_FIELD: usize = 128;
+
+/// What names the caller: not yet looked up.
+pub(crate) struct Caller<'a> {
+    pub(crate) product: &'a str,
+    pub(crate) key: &'a str,
+}
+
+fn invalid(message: impl Into<String>) -> CallError {
+    CallError::Invalid(message.into())
+}
+
+fn caller<'a>(product: &'a str, key: &'a str) -> Result<Caller<'a>, CallError> {
+    if product.is_empty() || product.len() > MAX_NAME {
+        return Err(invalid("product must be given, with at most 63 characters"));
+    }
+    if key.is_empty() || key.len() > MAX_TOKEN {
+        return Err(invalid("key must be given: an activation key (GLM1-…) or an activation token (GLA1.…)"));
+    }
+    Ok(Caller { product, key })
+}
+
+fn features(features: &[String]) -> Result<(), CallError> {
+    if features.len() > MAX_FEATURES {
+        return Err(invalid(format!("at most {MAX_FEATURES} features may be asked for in one call")));
+    }
+    if features.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) {
+        return Err(invalid("a feature's name has 1 to 63 characters"));
+    }
+    Ok(())
+}
+
+/// Fields whose behavior is not there yet must be empty: they are refused, never ignored.
+fn later(fields: &[(&str, bool)]) -> Result<(), CallError> {
+    match fields.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(invalid(format!("{name} is not supported by this version: leave it out"))),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn client(client: Option<&Client>) -> Result<(), CallError> {
+    let Some(client) = client else { return Ok(()) };
+    let fields = [&client.user, &client.host, &client.application, &client.version];
+    if fields.iter().any(|field| field.len() > MAX_CLIENT_FIELD) {
+        return Err(invalid("client.user, host, application and version have at most 128 bytes each"));
+    }
+    Ok(())
+}
+
+/// An operation id is a UUID: random enough that no two operations share one.
+pub(crate) fn operation(id: &str) -> Result<OperationId, CallError> {
+    uuid::Uuid::try_parse(id)
+        .ok()
+        .filter(|id| !id.is_nil())
+        .map(|id| OperationId(id.as_u128()))
+        .ok_or_else(|| invalid("operationId must be a UUID, a new one for each operation and the same one for its retries"))
+}
+
+pub(crate) fn session(token: &str) -> Result<&str, CallError> {
+    if token.is_empty() || token.len() > MAX_TOKEN {
+        return Err(invalid("session must be the token that checkout or the last renew answered"));
+    }
+    Ok(token)
+}
+
+pub(crate) fn activate(request: &ActivateRequest) -> Result<Caller<'_>, CallError> {
+    later(&[("fingerprint", !request.fingerprint.is_empty())])?;
+    if !request.operation_id.is_empty() {
+        operation(&request.operation_id)?;
+    }
+    caller(&request.product, &request.key)
+}
+
+pub(crate) fn validate(request: &ValidateRequest) -> Result<Caller<'_>, CallError> {
+    later(&[
+        ("nonce", !request.nonce.is_empty()),
+        ("version", !request.version.is_empty()),
+        ("fingerprint", !request.fingerprint.is_empty()),
+    ])?;
+    features(&request.features)?;
+    client(request.client.as_ref())?;
+    caller(&request.product, &request.key)
+}
+
+pub(crate) fn checkout(request: &CheckoutRequest) -> Result<(Caller<'_>, OperationId, NonZeroU32), CallError> {
+    let waits = request.max_wait.as_ref().is_some_and(|wait| wait.seconds != 0 || wait.nanos != 0);
+    later(&[
+        ("maxWait", waits),
+        ("version", !request.version.is_empty()),
+        ("fingerprint", !request.fingerprint.is_empty()),
+    ])?;
+    features(&request.features)?;
+    client(request.client.as_ref())?;
+    let count = NonZeroU32::new(request.count).unwrap_or(NonZeroU32::MIN);
+    Ok((caller(&request.product, &request.key)?, operation(&request.operation_id)?, count))
+}

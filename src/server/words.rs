@@ -1,0 +1,131 @@
+//! Verdicts put into words: a code for programs, and a sentence for people that says what to do next.
+
+use std::time::Duration;
+
+use genie_ledger::{Answer, Denial};
+use genie_proto::v1::{Code, Verdict};
+use jiff::Timestamp;
+
+use super::error::CallError;
+use super::pool::Pool;
+use crate::license::{Judgement, PlanView};
+
+/// When nobody owns a pool: a takeover takes about this long (lease 10 s, noticed within it).
+pub(crate) const TAKEOVER_RETRY: Duration = Duration::from_secs(1);
+/// When seats are short and the ledger does not know when one comes back.
+const SEAT_RETRY: Duration = Duration::from_secs(5);
+
+/// The common part of every answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Words {
+    pub(crate) verdict: Verdict,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) retryable: bool,
+    pub(crate) retry_after: Option<pbjson_types::Duration>,
+}
+
+impl From<&Judgement> for Words {
+    fn from(judgement: &Judgement) -> Self {
+        plain(judgement.verdict, judgement.code, judgement.message.clone())
+    }
+}
+
+fn plain(verdict: Verdict, code: Code, message: impl Into<String>) -> Words {
+    Words { verdict, code, message: message.into(), retryable: false, retry_after: None }
+}
+
+/// Neither key nor product exists as far as this caller is told.
+pub(crate) fn unknown_key() -> Words {
+    plain(
+        Verdict::Denied,
+        Code::UnknownKey,
+        "No license is known for this product and key; check both, or ask for a new key.",
+    )
+}
+
+/// Whoever holds a token or session of ours may know that it ended.
+pub(crate) fn revoked() -> Words {
+    plain(Verdict::Denied, Code::Revoked, "This grant or its key was withdrawn; ask for a new one.")
+}
+
+pub(crate) fn session_unknown() -> Words {
+    plain(Verdict::Denied, Code::SessionUnknown, "This session is not known here; check a seat out again.")
+}
+
+pub(crate) fn returned() -> Words {
+    plain(Verdict::Authorized, Code::Ok, "The seat was given back.")
+}
+
+/// Words for everything that the ledger answers but a grant.
+pub(crate) fn refusal(view: &PlanView, answer: Answer) -> Words {
+    match answer {
+        Answer::Denied { reason: Denial::NoUnits { limit, in_recovery, retry_after } } => {
+            let name = view.limit_name(limit).unwrap_or("seats");
+            no_units(view, name, in_recovery, retry_after.unwrap_or(SEAT_RETRY))
+        }
+        Answer::Denied { reason: Denial::NotAccepting } => plain(
+            Verdict::Denied,
+            Code::Suspended,
+            format!("The pool of {} grants no new seats for now; ask who runs it.", view.plan.product),
+        ),
+        Answer::Denied { reason: Denial::SessionExpired } => plain(
+            Verdict::Expired,
+            Code::SessionExpired,
+            "The session ran out before it was renewed; check a seat out again.",
+        ),
+        Answer::Denied { reason: Denial::SessionRevoked } => {
+            plain(Verdict::Denied, Code::Revoked, "This session was ended by an administrator.")
+        }
+        Answer::Denied { reason: Denial::UnknownLimit { .. } } => Words {
+            retryable: true,
+            retry_after: Some(duration(TAKEOVER_RETRY)),
+            ..plain(Verdict::Denied, Code::NoSeats, "The pool has just changed; try again.")
+        },
+        _ => session_unknown(),
+    }
+}
+
+fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Duration) -> Words {
+    let product = &view.plan.product;
+    let cap = view.settings().limits().iter().find(|l| *l.name == *limit).and_then(|l| l.cap).unwrap_or(0);
+    let (code, what) = match limit.split_once('/') {
+        Some(("grant", _)) => (Code::GrantLimit, "of this grant".to_owned()),
+        Some(("tier", tier)) => (Code::TierLimit, format!("of tier {tier}")),
+        Some(("feature", feature)) => (Code::FeatureLimit, format!("of feature {feature}")),
+        _ => (Code::NoSeats, format!("of {product}")),
+    };
+    let seconds = retry_after.as_secs().max(1);
+    let (code, message) = match in_recovery {
+        true => (
+            Code::Recovering,
+            format!("Seats {what} that were given out before a server was lost still count; try again in {seconds} s."),
+        ),
+        false => (code, format!("Too few of the {cap} seats {what} are free; try again in {seconds} s, or ask who holds them.")),
+    };
+    Words {
+        retryable: true,
+        retry_after: Some(duration(retry_after)),
+        ..plain(Verdict::Denied, code, message)
+    }
+}
+
+/// Nobody decides for this pool now.
+pub(crate) fn unavailable(pool: &Pool, retry_after: Duration) -> CallError {
+    CallError::Unavailable {
+        message: format!("no server decides for {} right now; retry with the same operation id", pool.id.product),
+        retry_after,
+    }
+}
+
+pub(crate) fn duration(duration: Duration) -> pbjson_types::Duration {
+    pbjson_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        // Whole milliseconds, rounded down: nobody needs more, and JSON stays short.
+        nanos: i32::try_from(duration.subsec_millis() * 1_000_000).unwrap_or(0),
+    }
+}
+
+pub(crate) fn timestamp(time: Timestamp) -> pbjson_types::Timestamp {
+    pbjson_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}
