@@ -3,8 +3,12 @@
 
 clear_nodes() {
   claimed_here || return 0
-  local n
-  for n in $(nodes_left); do clear_node "$n"; done
+  local n jobs=() job
+  for n in $(nodes_left); do
+    clear_node "$n" &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job" || die "something of a node is left; run down again"; done
   # kubelet and the CNI plugins keep these outside the directories they are given.
   find /var/log/containers -lname "$state/*" -delete 2>/dev/null || true
   rm -f /var/lib/cni/results/genie-* /var/lib/cni/results/cni-loopback-*
