@@ -16,7 +16,7 @@ const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Clocks of clients may be slow.
 const BACKDATE: SignedDuration = SignedDuration::from_hours(1);
 /// The name in the peers' certificate.
-const PEER_NAME: &str = "genie-lm-peer";
+pub const PEER_NAME: &str = "genie-lm-peer";
 
 /// A certificate with its key, in PEM.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ mod exit;
 mod install;
 mod keys;
 mod logging;
+mod operator;
 mod output;
 mod run;
 mod runtime;
@@ -63,6 +64,7 @@ macro_rules! subcommands {
 // In the order of the help.
 subcommands! {
     Serve => serve,
+    Operator => operator,
     Status => status,
     Run => run,
     Checkout => checkout,

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 
 use kube::Config;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, Output, logging, runtime};
+use super::{Exit, Failure, Output, logging, runtime, signals::Signals};
 use crate::operator::{self, Settings};
 
 /// Run the operator: LicensePools and LicenseGrants become servers and Secrets.
@@ -33,7 +32,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
-    logging::init();
+    logging::start();
     runtime::many_threads(async {
         let config = Config::infer().await.map_err(|error| {
             Failure::configuration(format!("cannot find the API server: {error}; run in a pod, or set KUBECONFIG"))
@@ -51,18 +50,13 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     })
 }
 
-/// Cancelled by SIGTERM, as the kubelet sends it, or SIGINT.
+/// Cancelled by SIGTERM, as the kubelet sends it, or another signal that ends.
 fn stop() -> Result<CancellationToken, Failure> {
-    let failed = |error| Failure::unexpected(format!("cannot listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut signals = Signals::new()?;
     let token = CancellationToken::new();
     let told = token.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.ending().await;
         told.cancel();
     });
     Ok(token)

@@ -1,0 +1,149 @@
+//! Step 1 of a pool: all reads, from the caches (and the contents of brought keys). Gives one snapshot; decides nothing.
+
+use std::sync::Arc;
+
+use genie_client::ActivationKey;
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::{
+    api::{LicenseGrant, LicensePool, PlanKey, SeatLedger, SeatPlan},
+    compile::{self, GrantReason, ObjectName},
+    operator::{
+        context::Context,
+        error::ApiError,
+        grant::binding,
+        names,
+        world::{World, get},
+    },
+};
+
+/// A pool and everything that it depends on, at one moment.
+pub struct Observed {
+    /// The pool.
+    pub pool: Arc<LicensePool>,
+    /// All pools of its namespace, itself included.
+    pub neighbors: Vec<Arc<LicensePool>>,
+    /// The grants that refer to it.
+    pub grants: Vec<ObservedGrant>,
+    /// Its namespace is being deleted.
+    pub terminating: bool,
+    /// The operator's CA.
+    pub ca: Option<Arc<Secret>>,
+    /// What the operator made before.
+    pub live: Live,
+    /// When this was read.
+    pub now: Timestamp,
+}
+
+/// A grant, and what is known about it besides its spec.
+pub struct ObservedGrant {
+    /// The grant.
+    pub grant: Arc<LicenseGrant>,
+    /// Its key's hash; empty: the key is still to be made.
+    pub keys: Result<Vec<PlanKey>, GrantReason>,
+    /// Whether the pool allows its namespace.
+    pub allowed: bool,
+}
+
+/// The objects of a pool and of its server, as the caches have them.
+#[derive(Default)]
+pub struct Live {
+    /// The pool's.
+    pub plan: Option<Arc<SeatPlan>>,
+    /// The product's.
+    pub ledger: Option<Arc<SeatLedger>>,
+    /// The product's Lease is there.
+    pub lease: bool,
+    /// The pool's.
+    pub service: Option<Arc<Service>>,
+    /// The server's.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The server's.
+    pub config_map: Option<Arc<ConfigMap>>,
+    /// The server's.
+    pub disruption_budget: Option<Arc<PodDisruptionBudget>>,
+    /// The server's.
+    pub network_policy: Option<Arc<NetworkPolicy>>,
+    /// The server's.
+    pub service_account: Option<Arc<ServiceAccount>>,
+    /// The server's.
+    pub role: Option<Arc<Role>>,
+    /// The server's.
+    pub role_binding: Option<Arc<RoleBinding>>,
+    /// The server's certificate.
+    pub tls: Option<Arc<Secret>>,
+    /// The peers' certificate.
+    pub peer: Option<Arc<Secret>>,
+    /// The MAC keys.
+    pub keys: Option<Arc<Secret>>,
+}
+
+/// Reads everything about `pool`.
+pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, ApiError> {
+    let world = &ctx.world;
+    let name = ObjectName::of(&*pool);
+    let mut grants = Vec::new();
+    for grant in world.grants_of(&name) {
+        let keys = keys(ctx, &grant).await?;
+        let allowed = allowed(world, &pool, &grant);
+        grants.push(ObservedGrant { grant, keys, allowed });
+    }
+    Ok(Observed {
+        neighbors: world.pools_in(&name.namespace),
+        grants,
+        terminating: world.is_terminating(&name.namespace),
+        ca: get(&world.ca, &ctx.settings.own_namespace, names::CA_SECRET),
+        live: live(world, &pool, &name),
+        now: Timestamp::now(),
+        pool,
+    })
+}
+
+async fn keys(ctx: &Context, grant: &LicenseGrant) -> Result<Result<Vec<PlanKey>, GrantReason>, ApiError> {
+    if let Some(brought) = ctx.key_secrets.brought(&ctx.world, grant).await? {
+        return Ok(brought.map(|key| vec![compile::hash(&key)]));
+    }
+    Ok(made_key(&ctx.world, grant).map(|key| key.iter().map(compile::hash).collect()))
+}
+
+/// The key that was made for a grant: its Secret is where it is kept.
+fn made_key(world: &World, grant: &LicenseGrant) -> Result<Option<ActivationKey>, GrantReason> {
+    let name = ObjectName::of(grant);
+    let secret = get(&world.secrets, &name.namespace, &names::binding(&name.name));
+    secret.as_deref().and_then(|secret| binding::key_of(grant, secret)).transpose()
+}
+
+fn allowed(world: &World, pool: &LicensePool, grant: &LicenseGrant) -> bool {
+    let namespace = grant.namespace().unwrap_or_default();
+    let found = world.namespaces.get(&ObjectRef::new(&namespace));
+    let labels = found.map(|namespace| namespace.labels().clone()).unwrap_or_default();
+    compile::allows(pool, &namespace, &labels)
+}
+
+fn live(world: &World, pool: &LicensePool, name: &ObjectName) -> Live {
+    let (namespace, product, server) = (&name.namespace, &pool.spec.product, names::server(pool));
+    Live {
+        plan: get(&world.plans, namespace, product),
+        ledger: get(&world.ledgers, namespace, product),
+        lease: world.leases.get(&ObjectRef::new(&names::lease(product)).within(namespace)).is_some(),
+        service: get(&world.services, namespace, &names::service(&name.name)),
+        deployment: get(&world.deployments, namespace, &server),
+        config_map: get(&world.config_maps, namespace, &server),
+        disruption_budget: get(&world.disruption_budgets, namespace, &server),
+        network_policy: get(&world.network_policies, namespace, &server),
+        service_account: get(&world.service_accounts, namespace, &server),
+        role: get(&world.roles, namespace, &server),
+        role_binding: get(&world.role_bindings, namespace, &server),
+        tls: get(&world.secrets, namespace, &names::tls_secret(&server)),
+        peer: get(&world.secrets, namespace, &names::peer_secret(&server)),
+        keys: get(&world.secrets, namespace, &names::keys_secret(&server)),
+    }
+}

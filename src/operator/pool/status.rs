@@ -1,0 +1,219 @@
+//! Step 5 of a pool: what was observed and applied → its status; written once, if it differs. Holds nothing that changes
+//! by itself, and usage only within its budget.
+
+use genie_ledger::Record;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Resource, ResourceExt};
+
+use super::{
+    apply::ApplyError,
+    drain::Stage,
+    observe::Observed,
+    validate::{Verdict, record},
+};
+use crate::{
+    api::{CountStatus, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, SeatPlanSpec},
+    compile::{self, ObjectName, PoolReason, Reasons},
+    operator::{
+        conditions::{Says, merge, news},
+        context::Context,
+        error::{ApiError, Categorized, Category},
+        names,
+    },
+};
+
+/// How long before its end a pool says that it ends: time to buy.
+const WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// Writes the status if it differs; gives the time to come back where only usage differs and may not be written yet.
+pub async fn write(
+    ctx: &Context,
+    observed: &Observed,
+    verdict: &Verdict,
+    failure: Option<&ApplyError>,
+) -> Result<Option<Timestamp>, ApiError> {
+    let pool = &*observed.pool;
+    // What the cluster refuses for now is logged and tried again; a status that says so would be one more write.
+    let failure = failure.filter(|failure| failure.category() != Category::Cluster);
+    let said = conditions(observed, verdict, failure);
+    let old = pool.status.clone().unwrap_or_default();
+    let mut new = status(observed, verdict, &ctx.settings.cluster_domain);
+    new.conditions = merge(&old.conditions, &said, pool.metadata.generation, observed.now);
+    if new == old {
+        return Ok(None);
+    }
+    if without_usage(&new) == without_usage(&old) {
+        if let Err(due) = ctx.may_write_usage(super::CONTROLLER, &ObjectName::of(pool)) {
+            let wait = due.saturating_duration_since(tokio::time::Instant::now());
+            return Ok(Some(observed.now + wait));
+        }
+    }
+    ctx.writer.status(pool, &new).await?;
+    ctx.tell(&pool.object_ref(&()), &news(&old.conditions, &said)).await;
+    Ok(None)
+}
+
+/// When the pool begins to say that it ends.
+pub fn warning_begins(plan: &SeatPlanSpec) -> Option<Timestamp> {
+    plan.validity.not_after.as_ref().map(|end| end.0 - WARNING)
+}
+
+fn without_usage(status: &PoolStatus) -> PoolStatus {
+    let mut status = status.clone();
+    if let Some(seats) = &mut status.seats {
+        seats.in_use = 0;
+    }
+    for feature in &mut status.features {
+        feature.in_use = 0;
+    }
+    status
+}
+
+fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolStatus {
+    let pool = &*observed.pool;
+    let record = record(&observed.live);
+    let old = pool.status.as_ref();
+    let plan = verdict.compiled.plan.as_ref().ok();
+    let ledger = PoolLedgerStatus {
+        owner: record.map(|record| record.holder.pod_name.to_string()).filter(|name| !name.is_empty()),
+        generation: verdict.generation,
+    };
+    PoolStatus {
+        conditions: Vec::new(),
+        observed_generation: pool.metadata.generation,
+        seats: plan.map(|plan| seats(plan, record)),
+        features: plan.map(|plan| features(plan, record)).unwrap_or_default(),
+        grants: plan.map_or(0, |plan| u32::try_from(plan.grants.len()).unwrap_or(u32::MAX)),
+        endpoint: match plan {
+            Some(_) => {
+                let host = names::host(&pool.name_any(), &pool.namespace().unwrap_or_default(), cluster_domain);
+                Some(format!("{host}:1453"))
+            }
+            None => old.and_then(|old| old.endpoint.clone()),
+        },
+        ledger: (record.is_some() || verdict.generation > 0).then_some(ledger),
+        next_expiry: plan.and_then(|plan| compile::expires(plan, observed.now)).map(|time| time.to_string()),
+    }
+}
+
+fn usage(record: Option<&Record>, limit: &str) -> u32 {
+    record.and_then(|record| record.usage.get(limit)).copied().unwrap_or(0)
+}
+
+fn seats(plan: &SeatPlanSpec, record: Option<&Record>) -> PoolSeatsStatus {
+    let promised = record.and_then(|record| record.promises.get("seats")).copied().unwrap_or(0);
+    PoolSeatsStatus { total: plan.seats, in_force: plan.seats.max(promised), in_use: usage(record, "seats") }
+}
+
+fn features(plan: &SeatPlanSpec, record: Option<&Record>) -> Vec<CountStatus> {
+    let count = |feature: &crate::api::PlanFeature| CountStatus {
+        name: feature.name.to_string(),
+        total: feature.seats,
+        in_use: usage(record, &format!("feature/{}", feature.name)),
+    };
+    plan.features.iter().map(count).collect()
+}
+
+fn conditions(observed: &Observed, verdict: &Verdict, failure: Option<&ApplyError>) -> Vec<Says> {
+    let record = record(&observed.live);
+    let plan = verdict.compiled.plan.as_ref();
+    let mut said = vec![accepted(verdict, failure)];
+    if let Ok(plan) = plan {
+        said.push(license_valid(plan, observed.now));
+    }
+    if plan.is_ok() || record.is_some() {
+        said.push(ledger_ready(observed, record));
+        said.push(available(observed.live.deployment.as_deref()));
+    }
+    let ready = ready(&said, observed, verdict.stage);
+    said.push(ready);
+    if record.is_some_and(|record| record.recovering) {
+        let message = "a new owner counts all that earlier owners promised as used, until that has run out";
+        said.push(Says::new("Recovering", true, "Takeover", message));
+    }
+    if let Ok(plan) = plan {
+        said.extend(expiring(plan, observed.now));
+    }
+    said
+}
+
+fn accepted(verdict: &Verdict, failure: Option<&ApplyError>) -> Says {
+    if let Err(reasons) = &verdict.compiled.plan {
+        return Says::new("Accepted", false, reasons.reason(), reasons.to_string());
+    }
+    if let Some(failure) = failure {
+        let reason = if failure.category() == Category::Bug { "Bug" } else { "RefusedByCluster" };
+        return Says::new("Accepted", false, reason, failure.to_string());
+    }
+    match Reasons::<PoolReason>::new(verdict.compiled.warnings.clone()) {
+        Some(warnings) => Says::new("Accepted", true, warnings.reason(), warnings.to_string()),
+        None => Says::new("Accepted", true, "Accepted", "the spec is understood"),
+    }
+}
+
+fn license_valid(plan: &SeatPlanSpec, now: Timestamp) -> Says {
+    let (begin, end) = (&plan.validity.not_before, &plan.validity.not_after);
+    if let Some(begin) = begin.as_ref().filter(|begin| begin.0 > now) {
+        return Says::new("LicenseValid", false, "NotYetValid", format!("it counts from {}", begin.0));
+    }
+    let Some(end) = end.as_ref().map(|end| end.0).filter(|end| *end <= now) else {
+        return Says::new("LicenseValid", true, "Valid", "the pool counts");
+    };
+    let grace = plan.validity.grace_period.and_then(|grace| end.checked_add(grace.get()).ok());
+    match grace.filter(|until| *until > now) {
+        Some(until) => Says::new("LicenseValid", true, "Grace", format!("it ended at {end} and works until {until}")),
+        None => Says::new("LicenseValid", false, "Expired", format!("it ended at {end}: extend spec.validity")),
+    }
+}
+
+fn ledger_ready(observed: &Observed, record: Option<&Record>) -> Says {
+    let says = |holds, reason, message: String| Says::new("LedgerReady", holds, reason, message);
+    let deleted = observed.live.ledger.as_ref().is_some_and(|ledger| ledger.metadata.deletion_timestamp.is_some());
+    match record {
+        None => says(false, "NoOwner", "no server has taken the ledger yet".into()),
+        Some(record) if record.sealed.is_some() => {
+            says(false, "HandingOver", format!("{} has given the ledger up", record.holder.pod_name))
+        }
+        Some(_) if deleted => {
+            let message = "somebody deleted the SeatLedger; it is kept while the pool is there, and goes with it";
+            says(true, "KeptFromDeletion", message.into())
+        }
+        Some(record) => says(true, "Owned", format!("{} decides", record.holder.pod_name)),
+    }
+}
+
+fn available(deployment: Option<&Deployment>) -> Says {
+    let found = deployment
+        .and_then(|deployment| deployment.status.as_ref()?.conditions.as_ref())
+        .and_then(|conditions| conditions.iter().find(|condition| condition.type_ == "Available"));
+    match found {
+        Some(condition) if condition.status == "True" => {
+            Says::new("Available", true, "Available", "enough servers are ready")
+        }
+        Some(condition) => {
+            let message = condition.message.clone().unwrap_or_else(|| "too few servers are ready".into());
+            Says::new("Available", false, "TooFewServers", message)
+        }
+        None => Says::new("Available", false, "NotStarted", "the Deployment has not started a server yet"),
+    }
+}
+
+fn ready(said: &[Says], observed: &Observed, stage: Stage) -> Says {
+    let bad = said.iter().find(|says| !says.holds());
+    match (bad, stage) {
+        (_, Stage::Draining(_)) => Says::new("Ready", false, "Draining", "it is being deleted: no new seats"),
+        (_, Stage::Revoked(_)) => Says::new("Ready", false, "Revoked", "it is being deleted, and its deadline has passed"),
+        (Some(bad), _) => Says::new("Ready", false, bad.reason.clone(), format!("{} is False: {}", bad.type_, bad.message)),
+        (None, _) if observed.pool.spec.suspend => {
+            Says::new("Ready", false, "Suspended", "spec.suspend is true: no new seats, renewals go on")
+        }
+        (None, _) => Says::new("Ready", true, "Ready", "seats can be checked out"),
+    }
+}
+
+fn expiring(plan: &SeatPlanSpec, now: Timestamp) -> Option<Says> {
+    let end = plan.validity.not_after.as_ref()?.0;
+    let message = format!("it ends at {end}");
+    (warning_begins(plan)? <= now && now < end).then(|| Says::new("Expiring", true, "EndsSoon", message))
+}

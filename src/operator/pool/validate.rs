@@ -1,0 +1,154 @@
+//! Step 2 of a pool: pure. What was observed, compiled → what is to be, as types that cannot be wrong, or the reasons.
+
+use std::sync::Arc;
+
+use genie_ledger::Record;
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    drain::{Stage, stage},
+    observe::{Live, Observed},
+};
+use crate::{
+    api::{LicensePool, SeatPlanSpec},
+    compile::{self, Compiled, GrantInput, ObjectName, PoolInput},
+    operator::names,
+};
+
+/// What follows from what was observed.
+pub struct Verdict {
+    /// What became of the pool and each of its grants.
+    pub compiled: Compiled,
+    /// How far its deletion is.
+    pub stage: Stage,
+    /// Highest generation of its ledger that was ever seen.
+    pub generation: u64,
+    /// What is to be; None: the pool is refused, and what there is stays as it is.
+    pub validated: Option<Validated>,
+}
+
+/// A pool that can be built.
+pub struct Validated {
+    /// The pool; its spec has passed every rule.
+    pub pool: Arc<LicensePool>,
+    /// Namespace of everything.
+    pub namespace: String,
+    /// Name of its server.
+    pub server: String,
+    /// What its servers may give.
+    pub plan: SeatPlanSpec,
+    /// The server, where this pool is the one that makes it: the oldest of its group, or alone.
+    pub makes: Option<Server>,
+}
+
+/// A server: one Deployment for one pool, or for a group.
+pub struct Server {
+    /// Its pools, the oldest first; that one shapes it.
+    pub pools: Vec<Arc<LicensePool>>,
+}
+
+impl Server {
+    /// Their products, sorted.
+    pub fn products(&self) -> Vec<String> {
+        let mut products: Vec<_> = self.pools.iter().map(|pool| pool.spec.product.clone()).collect();
+        products.sort();
+        products
+    }
+
+    /// The names by which clients reach it, sorted.
+    pub fn tls_names(&self, cluster_domain: &str) -> Vec<String> {
+        let mut all = vec!["genie-lm".to_owned()];
+        for pool in &self.pools {
+            let namespace = pool.namespace().unwrap_or_default();
+            let service = names::service(&pool.name_any());
+            all.push(format!("{service}.{namespace}"));
+            all.push(format!("{service}.{namespace}.svc"));
+            all.push(format!("{service}.{namespace}.svc.{cluster_domain}"));
+            all.push(service);
+            all.extend(pool.spec.server.hostnames.iter().cloned());
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// See the module.
+pub fn validate(observed: &Observed) -> Verdict {
+    let pool = &*observed.pool;
+    let record = record(&observed.live);
+    let stage = stage(pool, record, observed.terminating, observed.now);
+    let neighbors: Vec<&LicensePool> = observed.neighbors.iter().map(|pool| &**pool).collect();
+    let mut conflicts = compile::conflicts(&neighbors);
+    let input = PoolInput {
+        conflicts: conflicts.remove(&ObjectName::of(pool)).unwrap_or_default(),
+        draining: stage != Stage::Serving,
+        revoked: matches!(stage, Stage::Revoked(_)),
+        min_generation: observed.live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation),
+        pool,
+    };
+    let grants: Vec<GrantInput<'_>> = observed
+        .grants
+        .iter()
+        .map(|one| GrantInput { grant: &one.grant, keys: one.keys.clone(), allowed: one.allowed })
+        .collect();
+    let mut compiled = compile::compile(&input, &grants);
+    let generation = highest_seen(pool, record, input.min_generation);
+    if let Ok(plan) = &mut compiled.plan {
+        plan.min_generation = min_generation(plan, &observed.live, generation);
+    }
+    let validated = compiled.plan.as_ref().ok().map(|plan| Validated {
+        namespace: pool.namespace().unwrap_or_default(),
+        server: names::server(pool),
+        makes: server(observed, &conflicts),
+        plan: plan.clone(),
+        pool: observed.pool.clone(),
+    });
+    Verdict { compiled, stage, generation, validated }
+}
+
+/// What the owner wrote last.
+pub fn record(live: &Live) -> Option<&Record> {
+    live.ledger.as_ref()?.status.as_ref()?.record.as_ref()
+}
+
+fn highest_seen(pool: &LicensePool, record: Option<&Record>, planned: u64) -> u64 {
+    let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.generation);
+    told.max(planned).max(record.map_or(0, |record| record.generation.0))
+}
+
+/// The lowest generation that the ledger can have (R3, R11). A takeover alone does not write the plan: an older number is
+/// as good while the ledger is there. It rises when the plan is written anyway; and when the ledger is missing or set
+/// back, before an empty one is made (the plan is applied first), so that no server takes the empty one for new.
+fn min_generation(compiled: &SeatPlanSpec, live: &Live, highest: u64) -> u64 {
+    let lost = record(live).is_none_or(|record| record.generation.0 < highest);
+    match &live.plan {
+        Some(plan) if !lost && plan.spec == *compiled => plan.spec.min_generation,
+        _ => highest,
+    }
+}
+
+/// The server that this pool makes, if it is the one that makes it.
+fn server(observed: &Observed, conflicts: &std::collections::BTreeMap<ObjectName, compile::Conflicts>) -> Option<Server> {
+    let pool = &observed.pool;
+    if pool.spec.server.group.is_none() {
+        return Some(Server { pools: vec![pool.clone()] });
+    }
+    let accepted = |other: &&Arc<LicensePool>| {
+        if ObjectName::of(&***other) == ObjectName::of(&**pool) {
+            return true;
+        }
+        let conflicts = conflicts.get(&ObjectName::of(&***other)).cloned().unwrap_or_default();
+        let input = PoolInput { conflicts, ..PoolInput::new(other) };
+        other.spec.server.group == pool.spec.server.group && compile::compile(&input, &[]).plan.is_ok()
+    };
+    let mut pools: Vec<_> = observed.neighbors.iter().filter(accepted).cloned().collect();
+    pools.sort_by_key(|pool| (age(pool), pool.name_any()));
+    let oldest = pools.first()?.uid();
+    (oldest == pool.uid()).then_some(Server { pools })
+}
+
+fn age(pool: &LicensePool) -> Option<Timestamp> {
+    pool.creation_timestamp().map(|time| time.0)
+}

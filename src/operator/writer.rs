@@ -1,0 +1,154 @@
+//! The one way by which the operator changes the cluster: compare, then server-side apply. Owns the client for writes;
+//! takes typed wanted objects and what the caches hold; sends nothing when they agree.
+
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    diff,
+    error::ApiError,
+    metrics::{Metrics, Verb},
+    names::{APPLIED, FIELD_MANAGER, MANAGED_BY},
+};
+
+/// Longer than an API server's own slowest write under load; a hung connection is given up after it.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A kind that the operator writes.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// Writes by `client`, and counts in `metrics`.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
+    }
+
+    /// Makes `live` what is `wanted`; true when that took a write. An object that was deleted meanwhile is a conflict
+    /// and not made again from what the cache remembers.
+    pub async fn apply<K: Kind>(&self, wanted: &K, live: Option<&K>) -> Result<bool, ApiError> {
+        let mut body = to_value("apply", wanted)?;
+        let hash = diff::fingerprint(&body);
+        body["metadata"]["annotations"][APPLIED] = Value::String(hash);
+        if let Some(live) = live {
+            if diff::covers(&to_value("compare", live)?, &body) {
+                return Ok(false);
+            }
+            body["metadata"]["uid"] = json!(live.meta().uid);
+        }
+        self.send(Verb::Apply, wanted, self.api(wanted).patch(&wanted.name_any(), &params(), &Patch::Apply(&body)))
+            .await
+            .map(|_| true)
+    }
+
+    /// Makes an object that holds what can be made only once (a key); one that is there already is a conflict.
+    pub async fn create<K: Kind>(&self, wanted: &K) -> Result<(), ApiError> {
+        let mut body = wanted.clone();
+        let hash = diff::fingerprint(&to_value("create", wanted)?);
+        body.annotations_mut().insert(APPLIED.into(), hash);
+        let post = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.send(Verb::Create, wanted, async { self.api(wanted).create(&post, &body).await }).await.map(drop)
+    }
+
+    /// Puts a finalizer on an object, or takes it off; the others stay. A merge patch of the version that was read: a
+    /// list that nobody else may change in between.
+    pub async fn finalizer<K: Kind>(&self, object: &K, finalizer: &str, wanted: bool) -> Result<(), ApiError> {
+        if object.finalizers().iter().any(|one| one == finalizer) == wanted {
+            return Ok(());
+        }
+        let others = object.finalizers().iter().map(String::as_str).filter(|one| *one != finalizer);
+        let all: Vec<&str> = others.chain(wanted.then_some(finalizer)).collect();
+        let body = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": all } });
+        let name = object.name_any();
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        match self.send(Verb::Finalizer, object, self.api(object).patch(&name, &params, &Patch::Merge(&body))).await {
+            Err(error) if !(error.is_not_found() && !wanted) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the status of `object`.
+    pub async fn status<K: Kind, S: Serialize>(&self, object: &K, status: &S) -> Result<(), ApiError> {
+        let body = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": { "name": object.name_any(), "uid": object.meta().uid },
+            "status": to_json("write the status of", object, status)?,
+        });
+        let name = object.name_any();
+        self.send(Verb::Status, object, self.api(object).patch_status(&name, &params(), &Patch::Apply(&body)))
+            .await
+            .map(drop)
+    }
+
+    /// Deletes exactly this object; one that is gone is fine.
+    pub async fn delete<K: Kind>(&self, object: &K) -> Result<(), ApiError> {
+        let precondition = Preconditions { uid: object.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(precondition), ..DeleteParams::default() };
+        let name = object.name_any();
+        match self.send(Verb::Delete, object, async { self.api(object).delete(&name, &params).await }).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the object of this name that is there is one that the operator made.
+    pub async fn is_managed<K: Kind>(&self, object: &K) -> Result<bool, ApiError> {
+        let read = deadline(self.api(object).get_metadata(&object.name_any())).await;
+        let read = read.map_err(|error| ApiError::on("read", object, error))?;
+        Ok(read.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER))
+    }
+
+    fn api<K: Kind>(&self, object: &K) -> Api<K> {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+
+    async fn send<K: Kind, T>(
+        &self,
+        verb: Verb,
+        object: &K,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApiError> {
+        let result = deadline(request).await.map_err(|error| ApiError::on(verb.as_str(), object, error));
+        self.metrics.wrote(verb, &K::kind(&()), result.is_ok());
+        result
+    }
+}
+
+/// Bounds the wait for one answer.
+pub async fn deadline<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let late = |_| kube::Error::Service(format!("no answer within {} s", REQUEST_DEADLINE.as_secs()).into());
+    tokio::time::timeout(REQUEST_DEADLINE, request).await.map_err(late)?
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+fn to_value<K: Kind>(verb: &'static str, object: &K) -> Result<Value, ApiError> {
+    to_json(verb, object, object)
+}
+
+fn to_json<K: Kind>(verb: &'static str, object: &K, part: &impl Serialize) -> Result<Value, ApiError> {
+    serde_json::to_value(part).map_err(|error| ApiError::on(verb, object, kube::Error::SerdeError(error)))
+}
