@@ -94,11 +94,6 @@ pub(super) fn exit(denied: Option<&Denied>) -> Exit {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
-            Error::Denied(denied) if denied.retryable => {
-                let when =
-                    denied.retry_after.map_or("later".to_owned(), |d| format!("in {} s", d.as_secs().max(1)));
-                Failure::new(exit(Some(denied)), format!("{error} Try again {when}."))
-            }
             Error::Denied(denied) => Failure::new(exit(Some(denied)), &error),
             Error::Transport(_) => Failure::new(Exit::Unavailable, &error),
             Error::Config(_) => Failure::configuration(&error),

@@ -99,11 +99,7 @@ impl Connector {
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, ConnectFailure> {
         let Server { host, port } = &self.server;
-        let failed = |why: String| {
-            ConnectFailure(format!(
-                "the name {host} cannot be resolved ({why}); check the address and the DNS"
-            ))
-        };
+        let failed = |why: String| ConnectFailure(format!("the name {host} cannot be resolved: {why}"));
         let found = timeout(STEP_TIMEOUT, lookup_host((host.as_str(), *port))).await;
         let mut addresses: Vec<SocketAddr> = found
             .map_err(|_| failed(format!("no answer within {} s", STEP_TIMEOUT.as_secs())))?
@@ -132,9 +128,7 @@ async fn handshake(tls: &TlsConnector, address: SocketAddr) -> Result<TlsStream<
     // Calls are small and wait for their answer.
     tcp.set_nodelay(true).map_err(|error| error.to_string())?;
     let name = ServerName::try_from(NAME).map_err(|error| error.to_string())?;
-    tls.connect(name, tcp)
-        .await
-        .map_err(|error| format!("TLS: {error}; is this the license server, and ca.crt that of this server?"))
+    tls.connect(name, tcp).await.map_err(|error| format!("TLS: {error}; is ca.crt that of this server?"))
 }
 
 #[cfg(test)]

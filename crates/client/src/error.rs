@@ -62,11 +62,13 @@ pub struct Denied {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Transport {
     /// No address of the server could be connected to.
-    #[error("cannot reach the license server at {server}: {reason}")]
+    #[error(
+        "cannot reach the license server at {server} ({reason}); check that it runs, and that this is its address"
+    )]
     Connect {
         /// Its URI.
         server: String,
-        /// Each address tried and what happened there, and what to do.
+        /// Each address tried, and what happened there.
         reason: String,
     },
     /// The server did not answer in time.

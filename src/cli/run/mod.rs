@@ -33,11 +33,11 @@ pub(crate) struct Args {
     /// Wait so long for a seat when there is none now.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     retry_for: ApiDuration,
-    #[command(flatten)]
-    connection: Connection,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// What to do with the command when its seat is lost.
@@ -59,7 +59,9 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         let program = args.command[0].to_string_lossy().into_owned();
         let waiting = |error: &genie_client::Error| warn(format!("waiting for a seat: {error}"));
         let seat = tokio::select! {
-            seat = client.checkout_within(args.wanted.checkout(&program), args.retry_for.get(), waiting) => seat?,
+            seat = client.checkout_within(args.wanted.checkout(&program), args.retry_for.get(), waiting) => {
+                seat.map_err(no_seat)?
+            }
             signal = signals.ending() => return Ok(signal.exit()),
         };
         let outcome = supervise(&args.command, &seat, args.on_loss, args.grace.get(), &mut signals).await;
@@ -68,6 +70,12 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         }
         outcome
     })
+}
+
+fn no_seat(error: genie_client::Error) -> Failure {
+    let hint = if error.retryable() { " To wait for a seat, give --retry-for." } else { "" };
+    let failure = Failure::from(error);
+    Failure::new(failure.exit(), format!("{failure}{hint}"))
 }
 
 /// Starts the command, and stays until it has ended.
