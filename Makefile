@@ -8,6 +8,8 @@ CARGO := cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug/genie-lm
 CLUSTER := tools/cluster/cluster.sh
+# Tests that a plain `cargo test` leaves out (test = false), since they need a cluster.
+DEEP_TESTS := $(patsubst tests/%/main.rs,--test %,$(wildcard tests/controlplane/main.rs tests/cluster/main.rs))
 
 .PHONY: help build demo test generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
   image helm-lint cluster-up cluster-down
@@ -32,6 +34,7 @@ fmt-check: ## The code is formatted
 
 clippy: ## No lint in any target
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(DEEP_TESTS) -- -D warnings
 
 deny: ## Licenses, sources and banned crates of the dependencies
 	tools/deny.sh bans licenses sources

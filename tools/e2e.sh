@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The tests call helm and kubectl: the pinned ones.
+PATH="$(tools/cluster/build.sh control-plane | tail -n 1):$PATH"
+
 if [ -n "${KUBECONFIG:-}" ]; then
   if [ -z "${GENIE_LM_IMAGE:-}" ]; then
     echo "e2e: KUBECONFIG is set: set GENIE_LM_IMAGE, too, to an image of this version that the cluster can pull or has" >&2
