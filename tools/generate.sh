@@ -6,12 +6,13 @@ mode=${1:-} genie=$(realpath "${2:-}")
 cd "$(dirname "$0")/.."
 case $mode in write | check) ;; *) echo "usage: generate.sh write|check GENIE-LM" >&2; exit 2 ;; esac
 PATH="$(tools/cluster/build.sh control-plane | tail -n 1):$PATH"
-generated=(crds charts/genie-lm/files/crds deploy/crds.yaml deploy/operator.yaml)
+generated=(crds charts/genie-lm/files/crds deploy/crds.yaml deploy/operator.yaml docs/openapi.json)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 # Everything is made in $out, from the binary and the chart's templates.
-mkdir -p "$out/charts/genie-lm/files" "$out/deploy"
+mkdir -p "$out/charts/genie-lm/files" "$out/deploy" "$out/docs"
+"$genie" openapi >"$out/docs/openapi.json"
 "$genie" crds --out-dir "$out/crds"
 cp -r charts/genie-lm/{Chart.yaml,values.yaml,values.schema.json,templates} "$out/charts/genie-lm/"
 cp -r "$out/crds" "$out/charts/genie-lm/files/crds"

@@ -16,6 +16,7 @@ mod install;
 mod keys;
 mod logging;
 mod operator;
+mod openapi;
 mod output;
 mod run;
 mod runtime;
@@ -74,6 +75,7 @@ subcommands! {
     Check => check,
     Crds => crds,
     Keys => keys,
+    Openapi => openapi,
     Version => version,
     Completions => completions,
 }

@@ -1,0 +1,8 @@
+//! The wire and the standalone server from outside, on a real process: no cluster needed.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod harness;
+mod seats;
+mod standalone;
+mod strangers;
+mod wire;
