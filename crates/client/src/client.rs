@@ -28,8 +28,8 @@ use crate::{
 /// For one attempt: longer than a takeover's forwarding takes, and short enough that several fit into a seat's
 /// validity.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a call with all its retries.
-const CALL_DEADLINE: Duration = Duration::from_secs(15);
+/// For a call with all its retries: two full attempts, or a server that restarts.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// For a check-in with all its retries: somebody waits for the end of a program.
 const CHECKIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Answers hold a token and a list of features; the server's own limit on requests is of this size too.

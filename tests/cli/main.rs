@@ -1,0 +1,7 @@
+//! The command line against the real server, as a user has it: processes, files, signals and exit codes.
+
+mod bench;
+mod install;
+mod loss;
+mod run;
+mod verdicts;
