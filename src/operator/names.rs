@@ -73,6 +73,11 @@ pub fn lease(product: &str) -> String {
     format!("genie-lm.{product}")
 }
 
+/// The product of a Lease of this name.
+pub fn product_of_lease(lease: &str) -> Option<&str> {
+    lease.strip_prefix("genie-lm.")
+}
+
 /// Name of a grant's Secret.
 pub fn binding(grant: &str) -> String {
     format!("{grant}-license")

@@ -90,6 +90,11 @@ impl Triggers {
         }
     }
 
+    /// Names of plans, ledgers and Leases are those of products, which may have changed pools.
+    async fn pools_of_product(&self, world: &World, namespace: Option<String>, product: &str) {
+        self.pools_where(world, |pool| pool.namespace() == namespace && pool.spec.product == product).await;
+    }
+
     /// The pools that an object belongs to, as its labels say.
     async fn owners(&self, world: &World, object: &impl ResourceExt) {
         let namespace = object.namespace();
@@ -158,8 +163,8 @@ impl Pulls for LicenseGrant {
 }
 
 impl Pulls for SeatPlan {
-    async fn changed(&self, _: &World, triggers: &Triggers) {
-        triggers.pool_named(self.namespace(), &self.spec.pool).await;
+    async fn changed(&self, world: &World, triggers: &Triggers) {
+        triggers.pools_of_product(world, self.namespace(), &self.spec.product).await;
     }
 }
 
@@ -167,10 +172,7 @@ impl Pulls for SeatLedger {
     async fn changed(&self, world: &World, triggers: &Triggers) {
         let name = ObjectName::of(self);
         triggers.ledger(&name.namespace, &name.name).await;
-        let of_product = |pool: &LicensePool| {
-            pool.namespace().as_deref() == Some(&name.namespace) && pool.spec.product == name.name
-        };
-        triggers.pools_where(world, of_product).await;
+        triggers.pools_of_product(world, self.namespace(), &self.spec.product).await;
     }
 }
 
@@ -221,7 +223,9 @@ impl Pulls for PartialObjectMeta<Lease> {
     async fn changed(&self, _: &World, _: &Triggers) {}
 
     async fn deleted(&self, world: &World, triggers: &Triggers) {
-        triggers.owners(world, self).await;
+        if let Some(product) = names::product_of_lease(&self.name_any()) {
+            triggers.pools_of_product(world, self.namespace(), product).await;
+        }
     }
 }
 

@@ -1,0 +1,13 @@
+//! The operator against a real API server: what users see with kubectl, and what servers see as their plan.
+//!
+//! `make controlplane` starts an API server for these tests. Each test has a namespace and an operator of its own.
+
+mod deletion;
+mod grants;
+mod groups;
+mod ledgers;
+mod namespaces;
+mod pools;
+mod refusals;
+mod silence;
+mod support;

@@ -1,0 +1,228 @@
+//! A pool becomes a server, stays one, and says so.
+
+use genie_lm::api::{LicensePool, SeatLedger, SeatPlan};
+use insta::assert_yaml_snapshot;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::support::{Kind, Place, because, conditions_of, is, message, spec_of, text};
+
+const SERVER: &str = "cad-license-server";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_becomes_everything_that_its_servers_need() {
+    let place = Place::new("pool").await;
+    place
+        .pool(
+            "cad",
+            json!({
+                "product": "cad", "seats": 3, "features": [{ "name": "render", "seats": 1 }],
+                "tiers": [{ "name": "gold", "features": ["render"] }],
+                "validity": { "notAfter": "2099-12-31T00:00:00Z" },
+                "server": { "hostnames": ["license.example.com"], "nodeSelector": { "disk": "fast" } },
+            }),
+        )
+        .await;
+    let namespace = &place.namespace;
+    assert_yaml_snapshot!("deployment", spec_of(&place.there::<Deployment>(SERVER).await, namespace));
+    assert_yaml_snapshot!("role", spec_of(&place.there::<Role>(SERVER).await, namespace));
+    assert_yaml_snapshot!("role-binding", spec_of(&place.there::<RoleBinding>(SERVER).await, namespace));
+    assert_yaml_snapshot!("network-policy", spec_of(&place.there::<NetworkPolicy>(SERVER).await, namespace));
+    assert_yaml_snapshot!("pdb", spec_of(&place.there::<PodDisruptionBudget>(SERVER).await, namespace));
+    assert_yaml_snapshot!("config-map", spec_of(&place.there::<ConfigMap>(SERVER).await, namespace));
+    assert_yaml_snapshot!("service-account", spec_of(&place.there::<ServiceAccount>(SERVER).await, namespace));
+    assert_yaml_snapshot!("plan", spec_of(&place.there::<SeatPlan>("cad").await, namespace));
+    assert_yaml_snapshot!("ledger", spec_of(&place.there::<SeatLedger>("cad").await, namespace));
+    assert_yaml_snapshot!("lease", spec_of(&place.there::<Lease>("genie-lm.cad").await, namespace));
+    let mut service = spec_of(&place.there::<Service>("cad-license").await, namespace);
+    for assigned in ["clusterIP", "clusterIPs"] {
+        service["spec"][assigned] = json!("ASSIGNED");
+    }
+    assert_yaml_snapshot!("service", service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secrets_of_a_server_hold_certificates_and_keys() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": { "hostnames": ["license.example.com"] } })).await;
+    let tls = place.there::<Secret>(&format!("{SERVER}-tls")).await;
+    let ca = place.there::<Secret>("genie-lm-ca").await;
+    assert_eq!(text(&tls, "ca.crt"), text(&ca, "tls.crt"));
+    let names = &tls.annotations()["genie-lm.io/tls-names"];
+    for name in ["genie-lm", "license.example.com", &format!("cad-license.{}.svc.cluster.local", place.namespace)] {
+        assert!(names.split(',').any(|one| one == name), "{name} is not among {names}");
+    }
+    let peer = place.there::<Secret>(&format!("{SERVER}-peer")).await;
+    assert_eq!(text(&peer, "ca.crt"), text(&peer, "tls.crt"), "the peers' certificate is its own trust anchor");
+    let keys = place.there::<Secret>(&format!("{SERVER}-keys")).await;
+    assert_eq!(text(&keys, "primary"), "0");
+    assert_eq!(keys.data.unwrap()["0"].0.len(), 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_name_makes_a_new_certificate_and_keeps_the_mac_keys() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    let before = place.there::<Secret>(&format!("{SERVER}-tls")).await;
+    let keys = place.there::<Secret>(&format!("{SERVER}-keys")).await;
+    let patch = json!({ "spec": { "server": { "hostnames": ["10.1.2.3"] } } });
+    place.patch::<LicensePool>("cad", patch).await.unwrap();
+    let after = place
+        .until::<Secret>(&format!("{SERVER}-tls"), "has the new name", |secret| {
+            secret.annotations().get("genie-lm.io/tls-names").is_some_and(|names| names.contains("10.1.2.3"))
+        })
+        .await;
+    assert_ne!(text(&before, "tls.crt"), text(&after, "tls.crt"));
+    assert_eq!(keys.data, place.there::<Secret>(&format!("{SERVER}-keys")).await.data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_ca_reaches_servers_and_bindings() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    place.grant("team", json!({ "poolRef": { "name": "cad" } })).await;
+    let key = place.ready_grant("team").await;
+    let old = text(&place.there::<Secret>("genie-lm-ca").await, "tls.crt");
+    place.delete::<Secret>("genie-lm-ca").await;
+    let ca = place.until::<Secret>("genie-lm-ca", "is another", |ca| text(ca, "tls.crt") != old).await;
+    for secret in [format!("{SERVER}-tls"), "team-license".into()] {
+        place.until::<Secret>(&secret, "trusts the new CA", |it| text(it, "ca.crt") == text(&ca, "tls.crt")).await;
+    }
+    assert_eq!(key, text(&place.there::<Secret>("team-license").await, "key"), "the activation key stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_speaks_of_the_generation_it_has_seen() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    let pool = place
+        .until::<LicensePool>("cad", "is Accepted", |pool| is(conditions_of(pool), "Accepted", "True"))
+        .await;
+    assert!(because(conditions_of(&pool), "LedgerReady", "False", "NoOwner"));
+    assert!(is(conditions_of(&pool), "Ready", "False"));
+    let status = pool.status.unwrap();
+    assert_eq!(status.endpoint, Some(format!("cad-license.{}.svc.cluster.local:1453", place.namespace)));
+    let since = status.conditions.iter().find(|one| one.type_ == "Accepted").unwrap().last_transition_time.clone();
+
+    place.patch::<LicensePool>("cad", json!({ "spec": { "seats": 5 } })).await.unwrap();
+    let pool = place
+        .until::<LicensePool>("cad", "is seen with five seats", |pool| {
+            let status = pool.status.clone().unwrap_or_default();
+            status.observed_generation == pool.metadata.generation && status.seats.is_some_and(|seats| seats.total == 5)
+        })
+        .await;
+    let accepted = conditions_of(&pool).iter().find(|one| one.type_ == "Accepted").unwrap();
+    assert_eq!(accepted.observed_generation, pool.metadata.generation);
+    assert_eq!(accepted.last_transition_time, since, "the transition time moves only with the status");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_writes_into_the_ledger_is_seen_in_the_status() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    place.own("cad", 1, 2).await.unwrap();
+    let pool = place
+        .until::<LicensePool>("cad", "shows the owner", |pool| is(conditions_of(pool), "LedgerReady", "True"))
+        .await;
+    let status = pool.status.unwrap();
+    let ledger = status.ledger.unwrap();
+    assert_eq!((ledger.owner.as_deref(), ledger.generation), (Some("pod-1"), 1));
+    let seats = status.seats.unwrap();
+    assert_eq!((seats.total, seats.in_force, seats.in_use), (3, 3, 2));
+
+    place.patch::<LicensePool>("cad", json!({ "spec": { "seats": 1 } })).await.unwrap();
+    let pool = place
+        .until::<LicensePool>("cad", "has one seat", |pool| {
+            pool.status.as_ref().and_then(|status| status.seats.clone()).is_some_and(|seats| seats.total == 1)
+        })
+        .await;
+    let in_force = pool.status.unwrap().seats.unwrap().in_force;
+    assert_eq!(in_force, 2, "what the ledger promises counts until it is lowered there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_pools_of_one_product_are_told_of_each_other_and_the_older_serves() {
+    let place = Place::new("pool").await;
+    place.pool("first", json!({ "product": "cad", "seats": 3 })).await;
+    place.there::<SeatPlan>("cad").await;
+    // Ages are told apart by the second, and by name within one.
+    place.pool("second", json!({ "product": "cad", "seats": 50 })).await;
+    let second = place
+        .until::<LicensePool>("second", "is refused", |pool| {
+            because(conditions_of(pool), "Accepted", "False", "ProductConflict")
+        })
+        .await;
+    assert!(message(&second, "Accepted").contains("first"), "{}", message(&second, "Accepted"));
+    let first = place
+        .until::<LicensePool>("first", "is warned", |pool| {
+            because(conditions_of(pool), "Accepted", "True", "ProductConflict")
+        })
+        .await;
+    assert!(message(&first, "Accepted").contains("second"), "{}", message(&first, "Accepted"));
+    assert_eq!(place.there::<SeatPlan>("cad").await.spec.pool, "first");
+
+    place.delete::<LicensePool>("first").await;
+    let plan = place.until::<SeatPlan>("cad", "is the second pool's", |plan| plan.spec.pool == "second").await;
+    assert_eq!(plan.spec.seats, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostname_that_fits_no_certificate_is_refused_by_condition() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": { "hostnames": ["münchen"] } })).await;
+    let pool = place
+        .until::<LicensePool>("cad", "is refused", |pool| is(conditions_of(pool), "Accepted", "False"))
+        .await;
+    assert!(message(&pool, "Accepted").contains("spec.server.hostnames"), "{}", message(&pool, "Accepted"));
+}
+
+async fn heals<K: Kind>(place: &Place, name: &str) {
+    let before = place.there::<K>(name).await.uid();
+    place.delete::<K>(name).await;
+    place.until::<K>(name, "is made again", |object| object.uid() != before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_that_somebody_deletes_is_made_again() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    place.there::<Deployment>(SERVER).await;
+    heals::<Deployment>(&place, SERVER).await;
+    heals::<ConfigMap>(&place, SERVER).await;
+    heals::<PodDisruptionBudget>(&place, SERVER).await;
+    heals::<NetworkPolicy>(&place, SERVER).await;
+    heals::<ServiceAccount>(&place, SERVER).await;
+    heals::<Role>(&place, SERVER).await;
+    heals::<RoleBinding>(&place, SERVER).await;
+    heals::<Service>(&place, "cad-license").await;
+    heals::<SeatPlan>(&place, "cad").await;
+    heals::<Lease>(&place, "genie-lm.cad").await;
+    heals::<Secret>(&place, "cad-license-server-tls").await;
+    heals::<Secret>(&place, "cad-license-server-peer").await;
+    heals::<Secret>(&place, "cad-license-server-keys").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_somebody_changes_is_set_back_and_one_that_is_wanted_no_more_goes() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": { "nodeSelector": { "disk": "fast" } } })).await;
+    place.there::<Deployment>(SERVER).await;
+    place.patch::<Deployment>(SERVER, json!({ "spec": { "replicas": 7 } })).await.unwrap();
+    place
+        .until::<Deployment>(SERVER, "has two replicas again", |it| it.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2)))
+        .await;
+    place.patch::<LicensePool>("cad", json!({ "spec": { "server": { "nodeSelector": null } } })).await.unwrap();
+    place
+        .until::<Deployment>(SERVER, "has no node selector", |it| {
+            it.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).is_some_and(|pod| pod.node_selector.is_none())
+        })
+        .await;
+}
