@@ -197,6 +197,11 @@ fn a_renewal_of_unknown_outcome_moves_nothing_even_if_it_took_effect() {
     bench.store.apply(&request);
     owner.reply(bench.now, id, StoreReply::Unknown);
     assert_eq!(owner.status(bench.now).horizon_ends, first);
+    bench.sleep(secs(1));
+    let read = bench.hold(&mut owner).remove(0);
+    assert_eq!(read.1, StoreRequest::ReadLease);
+    bench.answer(&mut owner, read);
+    assert_eq!(owner.status(bench.now).horizon_ends, first, "nor by the read that finds it");
     bench.run(&mut owner, secs(1));
     assert!(owner.status(bench.now).horizon_ends > first, "the read finds its own write and renews on it");
 }
@@ -268,11 +273,11 @@ fn a_renewal_sent_before_the_session_ran_out_frees_nothing() {
     assert!(matches!(&early[..], [(_, StoreRequest::WriteLease { .. })]), "the renewal of second 99");
     assert_eq!(owner.status(bench.now).sessions, 1);
     bench.sleep(secs(1));
+    owner.tick(bench.now);
+    assert_eq!(owner.status(bench.now).sessions, 0);
     for request in early {
         bench.answer(&mut owner, request);
     }
-    owner.tick(bench.now);
-    assert_eq!(owner.status(bench.now).sessions, 0);
     assert!(is_full(&bench.checkout(&mut owner, ask(2, 1, &[POOL]))));
     bench.run(&mut owner, secs(4));
     bench.grant(&mut owner, 3, &[POOL]);
@@ -349,6 +354,20 @@ fn a_larger_ttl_is_used_only_once_it_is_recorded() {
     bench.pump(&mut owner);
     assert_eq!(bench.store.record().ttl_ms, 300_000);
     assert_eq!(valid_for(&bench.renew(&mut owner, &claim, 3)), shrink(secs(300)));
+}
+
+#[test]
+fn a_larger_horizon_is_used_only_once_it_is_recorded() {
+    let mut bench = Bench::new();
+    let mut owner = bench.owner("a", pool_of(1));
+    let sent = bench.now;
+    owner.configure(bench.now, settings(2 * X, TTL, vec![limit(POOL, "pool", 1)]));
+    let (id, write) = bench.hold(&mut owner).remove(0);
+    bench.store.apply(&write);
+    owner.reply(bench.now, id, StoreReply::Unknown);
+    assert_eq!(owner.status(bench.now).horizon_ends, Some(sent + shrink(X)));
+    bench.run(&mut owner, secs(1));
+    assert_eq!(owner.status(bench.now).horizon_ends, Some(sent + shrink(2 * X)));
 }
 
 #[test]

@@ -263,3 +263,10 @@ pub fn valid_for(answer: &Answer) -> Duration {
 pub fn is_full(answer: &Answer) -> bool {
     matches!(answer, Answer::Denied { reason: Denial::NoUnits { .. } })
 }
+
+/// An owner `a` with `n` sessions of one unit each, cut off for good after that.
+pub fn first_owner(bench: &mut Bench, settings: Settings, n: u128) -> (Replica<()>, Vec<Claim>) {
+    let mut owner = bench.owner("a", settings);
+    let claims = (0..n).map(|i| bench.grant(&mut owner, i, &[POOL])).collect();
+    (owner, claims)
+}
