@@ -27,13 +27,25 @@ fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSON
     crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
-/// What the API server reads differently from serde: an optional field is left out and never null (the API server
-/// prunes a null then, and `has()` means what it says), and there are no unsigned formats.
+/// Longest time: nanoseconds and an offset.
+const TIME_LENGTH: i64 = 35;
+/// Quantities such as 20m, 1.5Gi or 2e3; a whole number needs no pattern.
+const QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+
+/// What the API server reads differently from serde: an optional field is left out and never null, and there are no
+/// unsigned formats. What it would take and the types here would not is refused by it, too: an object that cannot be
+/// read would stop the watch of all others.
 fn structural(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") = schema.format.as_deref() {
         schema.format = Some("int64".to_owned());
         schema.minimum = schema.minimum.or(Some(0.0));
+    }
+    if schema.format.as_deref() == Some("date-time") {
+        schema.max_length = Some(TIME_LENGTH);
+    }
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        schema.pattern = Some(QUANTITY.to_owned());
     }
 }
 

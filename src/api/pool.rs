@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiDuration, Name, Validity, sentences};
+use super::{ApiDuration, Name, Validity, sentences, types::TIME_RULE};
 
 /// What was bought: seats of a product, its features and tiers, and how the servers that hand them out run.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -80,7 +80,7 @@ pub struct LicensePoolSpec {
 }
 
 /// Something a session can ask for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolFeature {
     /// What clients ask for.
@@ -91,6 +91,7 @@ pub struct PoolFeature {
     pub seats: Option<u32>,
     /// Moment at which the feature ends; absent: with the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]
     pub not_after: Option<Time>,
 }
 

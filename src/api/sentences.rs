@@ -25,3 +25,5 @@ pub const VALIDITY_ORDER: &str = "validity.notBefore must be earlier than validi
 pub const GRACE_PERIOD: &str = "validity.gracePeriod must be at most 8760h";
 /// The grace period of a grant.
 pub const GRANT_GRACE_PERIOD: &str = "gracePeriod belongs to the LicensePool's validity";
+/// Moments.
+pub const TIME: &str = "a time must lie between the years 1 and 9999: leave it out for no end";

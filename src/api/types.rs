@@ -28,6 +28,10 @@ impl std::fmt::Display for Name {
     }
 }
 
+/// What every program here can read: beyond, a time is no number any more for some.
+pub(super) const TIME_RULE: &str =
+    "self > timestamp('0001-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')";
+
 /// From when until when something counts. Both ends are wall-clock times; a missing end is open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -36,9 +40,11 @@ impl std::fmt::Display for Name {
 pub struct Validity {
     /// First moment at which it counts; before it the answer is NOT_YET_VALID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]
     pub not_before: Option<Time>,
     /// Moment at which it ends; from it on the answer is EXPIRED, LICENSE_EXPIRED (or GRACE).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]
     pub not_after: Option<Time>,
     /// How long it still works after `notAfter`, with code GRACE. At most 8760h.
     #[serde(default, skip_serializing_if = "Option::is_none")]

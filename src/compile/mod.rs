@@ -11,6 +11,8 @@ mod namespaces;
 mod plan;
 mod reason;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -31,7 +31,7 @@ pub enum PoolReason {
     },
     /// Another pool of the same server group asks for another server.
     #[error(
-        "the servers of group {group} are shaped by its oldest LicensePool, {oldest}, and this one's {fields} differ: write the same, or leave the group"
+        "the servers of group {group} are shaped by its first LicensePool, {oldest}, and this one's {fields} differ: write the same, or leave the group"
     )]
     GroupConflict {
         /// The group.
@@ -46,11 +46,11 @@ pub enum PoolReason {
 fn product_conflict(product: &str, other: &str, serves: bool) -> String {
     if serves {
         format!(
-            "LicensePool {other} has the product {product} too; this one is older and goes on serving it: delete {other}, or give it another product"
+            "LicensePool {other} has the product {product} too; this one came first and goes on serving it: delete {other}, or give it another product"
         )
     } else {
         format!(
-            "LicensePool {other} of this namespace has the product {product} already, and is older: delete one of the two, or create this one with another product"
+            "LicensePool {other} of this namespace has the product {product} already, and came first: delete one of the two, or create this one with another product"
         )
     }
 }
@@ -169,11 +169,11 @@ fn choose(field: &str, known: &[String]) -> String {
 fn key_conflict(other: &ObjectName, serves: bool) -> String {
     if serves {
         format!(
-            "LicenseGrant {other} has the same activation key; this one is older and keeps it: give {other} a key of its own (`genie-lm keys new`)"
+            "LicenseGrant {other} has the same activation key; this one came first and keeps it: give {other} a key of its own (`genie-lm keys new`)"
         )
     } else {
         format!(
-            "LicenseGrant {other} has the same activation key already, and is older: give this one a key of its own (`genie-lm keys new`)"
+            "LicenseGrant {other} has the same activation key already, and came first: give this one a key of its own (`genie-lm keys new`)"
         )
     }
 }

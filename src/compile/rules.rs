@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{GrantReason, ObjectName, PoolReason};
 use crate::api::{
     AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, NamespacesFrom, Validity, sentences,
@@ -16,6 +18,7 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
     let spec = &pool.spec;
     let mut broken = vec![
         (!is_pool_name(&name), "metadata.name", sentences::POOL_NAME),
+        (!features_end(spec), "spec.features", sentences::TIME),
         (!tiers_hold(spec), "spec.tiers", sentences::TIER_FEATURES),
         (!between(spec.session.ttl.get(), 10, HOUR), "spec.session.ttl", sentences::TTL),
         (
@@ -55,14 +58,21 @@ fn found(checks: Vec<Check>) -> impl Iterator<Item = (String, String)> {
     broken.map(|(_, path, sentence)| (path.to_owned(), sentence.to_owned()))
 }
 
-fn validity(validity: &Validity) -> [Check; 2] {
+fn validity(validity: &Validity) -> [Check; 3] {
     let (begin, end) = (&validity.not_before, &validity.not_after);
     let reversed = begin.as_ref().zip(end.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0);
     let grace = validity.grace_period.is_some_and(|grace| !between(grace.get(), 0, 8760 * HOUR));
+    let far = begin.iter().chain(end).any(|time| !is_time(time));
     [
+        (far, "spec.validity", sentences::TIME),
         (reversed, "spec.validity", sentences::VALIDITY_ORDER),
         (grace, "spec.validity.gracePeriod", sentences::GRACE_PERIOD),
     ]
+}
+
+/// Strictly between the years 1 and 9999.
+fn is_time(time: &Time) -> bool {
+    (-62_135_596_800..253_370_764_800).contains(&time.0.as_second())
 }
 
 fn between(value: Duration, least_secs: u64, most_secs: u64) -> bool {
@@ -80,6 +90,10 @@ fn is_pool_name(name: &str) -> bool {
 fn tiers_hold(spec: &LicensePoolSpec) -> bool {
     let known = |name| spec.features.iter().any(|feature| feature.name == name);
     spec.tiers.iter().all(|tier| tier.features.iter().all(|name| known(name.clone())))
+}
+
+fn features_end(spec: &LicensePoolSpec) -> bool {
+    spec.features.iter().filter_map(|feature| feature.not_after.as_ref()).all(is_time)
 }
 
 fn selector_fits(allowed: &AllowedNamespaces) -> bool {

@@ -7,6 +7,8 @@ mod compiled;
 mod files;
 mod objects;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::{
@@ -104,12 +106,13 @@ pub fn load(paths: &[impl AsRef<Path>]) -> Loaded {
     loaded
 }
 
-/// Sorted, each once, and not without end.
+/// Sorted, each once, and not without end; what concerns whole files is kept.
 fn arrange(problems: &mut Vec<Problem>) {
-    problems.sort();
+    problems.sort_by(|a, b| (a.line.is_some(), a).cmp(&(b.line.is_some(), b)));
     problems.dedup();
     let dropped = problems.len().saturating_sub(MAX_PROBLEMS);
     problems.truncate(MAX_PROBLEMS);
+    problems.sort();
     if let Some(last) = problems.last().cloned().filter(|_| dropped > 0) {
         problems
             .push(Problem::of_file(&last.file, format!("and {dropped} more problems: repair these first")));

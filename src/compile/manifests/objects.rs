@@ -184,13 +184,14 @@ fn of<T: JsonSchema>() -> Json {
     schema
 }
 
-/// An optional field has the types [T, null]: null is what a field that is left out is, so T remains.
+/// An optional field of Kubernetes' own has the types [T, null].
 fn plain_types(schema: &mut Json) {
     match schema {
         Json::Object(fields) => {
             if let Some(Json::Array(types)) = fields.get("type") {
                 let one = types.iter().find(|one| *one != "null").cloned().unwrap_or_default();
                 fields.insert("type".to_owned(), one);
+                fields.insert("nullable".to_owned(), true.into());
             }
             fields.values_mut().for_each(plain_types);
         }

@@ -30,7 +30,7 @@ fn visit(schema: &Json, node: &Node, path: &str, faults: &mut Vec<Fault>) {
     match (&node.value, expected) {
         (Value::Map(entries), "object") => map(schema, node.line, entries, path, faults),
         (Value::List(items), "array") => list(schema, items, node.line, path, faults),
-        (Value::Scalar(Json::String(text)), "string") => {
+        (Value::Scalar(Json::String(text)), "string" | "any") => {
             text_faults(schema, text).into_iter().for_each(&mut fault);
         }
         (Value::Scalar(Json::Number(number)), "integer" | "number") => {
@@ -61,6 +61,9 @@ fn map(schema: &Json, line: u32, entries: &[Entry], path: &str, faults: &mut Vec
     for Entry { key, line, value } in entries {
         let inner = join(path, key);
         if let Some(schema) = known.and_then(|known| known.get(key)) {
+            if value.is_null() && schema["nullable"] != true && schema["default"].is_null() {
+                faults.push((*line, format!("{inner} is empty: write a value, or remove it")));
+            }
             visit(schema, value, &inner, faults);
         } else if schema["additionalProperties"].is_object() {
             visit(&schema["additionalProperties"], value, &inner, faults);
@@ -108,10 +111,10 @@ fn list(schema: &Json, items: &[Node], line: u32, path: &str, faults: &mut Vec<F
 /// What tells two entries of a set or of a list with keys apart.
 fn identity(schema: &Json, item: &Node) -> Option<String> {
     match schema["x-kubernetes-list-type"].as_str()? {
-        "set" => Some(item.to_json().to_string()),
+        "set" => (!item.is_null()).then(|| item.to_json().to_string()),
         "map" => {
             let keys = schema["x-kubernetes-list-map-keys"].as_array()?.iter().filter_map(Json::as_str);
-            Some(keys.map(|key| item.get(key).map_or(Json::Null, Node::to_json).to_string()).collect())
+            keys.map(|key| item.get(key).map(|value| value.to_json().to_string())).collect()
         }
         _ => None,
     }
@@ -150,6 +153,7 @@ fn in_words(pattern: &str) -> String {
         None if pattern.contains("h|m|s") => {
             "be a duration: numbers with units, such as 90s, 10m or 1h30m".to_owned()
         }
+        None if pattern.contains("KMGTPE") => "be a quantity, such as 100m or 64Mi".to_owned(),
         None if pattern.starts_with("^[a-z]") => {
             "start with a letter, hold only a-z, 0-9 and -, and not end with -".to_owned()
         }

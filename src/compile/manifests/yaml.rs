@@ -74,7 +74,7 @@ impl Node {
         line
     }
 
-    /// As JSON; entries that are null are left out, as the API server does.
+    /// As JSON; entries that are null are left out: where they are allowed, they mean the default.
     pub fn to_json(&self) -> Json {
         match &self.value {
             Value::Scalar(scalar) => scalar.clone(),
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_could_grow_without_end_is_refused() {
-        let deep = "[".repeat(100);
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
         let cases = ["a: &a [x]\nb: *a\n", "a: !!binary eA==\n", "? [a]\n: b\n", deep.as_str()];
         let words = ["aliases", "tags", "a key must be", "deep"];
         for (case, word) in cases.iter().zip(words) {
