@@ -240,6 +240,25 @@ fn a_fenced_owner_stops_when_it_next_writes_or_sees_the_ledger() {
 }
 
 #[test]
+fn an_owner_that_finds_the_ledger_anothers_or_empty_stops_though_it_has_the_lease() {
+    let finds = |change: fn(&mut ObservedLedger)| {
+        let mut bench = Bench::new();
+        let (mut a, _) = first_owner(&mut bench, pool_of(2), 1);
+        let version = bench.store.next_version();
+        let ledger = bench.store.ledger.as_mut().expect("there");
+        ledger.version = version;
+        change(ledger);
+        let Outcome::Wait(_) = a.checkout(bench.now, ask(9, 1, &[POOL])) else { panic!("no wait") };
+        bench.pump(&mut a);
+        assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::Fenced));
+        assert!(matches!(a.take_completion(), Some((_, Answer::NotOwner { .. }))));
+    };
+    finds(|ledger| ledger.record = None);
+    finds(|ledger| ledger.record.as_mut().expect("written").holder = holder("b"));
+    finds(|ledger| ledger.record.as_mut().expect("written").generation = Generation(9));
+}
+
+#[test]
 fn a_follower_tells_where_the_owner_is() {
     let mut bench = Bench::new();
     let (_a, claims) = first_owner(&mut bench, pool_of(1), 1);
