@@ -15,8 +15,8 @@ mod exit;
 mod install;
 mod keys;
 mod logging;
-mod operator;
 mod openapi;
+mod operator;
 mod output;
 mod run;
 mod runtime;
@@ -35,11 +35,12 @@ pub use output::{Format, Output};
 
 /// A license manager that lives in Kubernetes: pools and grants become servers on port 1453.
 #[derive(Parser)]
-#[command(name = "genie-lm", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "genie-lm", version, max_term_width = 110)]
 #[command(after_long_help = exit::HELP)]
 struct Cli {
-    /// How answers are written: a table for people, or JSON or YAML for programs.
+    /// How answers are written: table for people, json or yaml for programs.
     #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(hide_possible_values = true, display_order = 900, value_name = "FORMAT")]
     output: Format,
     #[command(subcommand)]
     command: Command,
