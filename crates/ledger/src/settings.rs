@@ -9,8 +9,8 @@ use crate::types::{Generation, LimitId};
 /// Most limits of one ledger: with names of [`MAX_LIMIT_NAME`] bytes, promises and usage of all of
 /// them stay below etcd's 1.5 MB.
 pub const MAX_SETTINGS_LIMITS: usize = 4096;
-/// Longest limit name in bytes.
-pub const MAX_LIMIT_NAME: usize = 128;
+/// Longest limit name in bytes: `grant/`, a namespace and a name of 63 characters each fit.
+pub const MAX_LIMIT_NAME: usize = 136;
 /// Longest horizon and ttl: beyond a month a lost seat is lost for good as far as people care.
 pub const MAX_SETTING_DURATION: Duration = Duration::from_secs(31 * 24 * 3600);
 
