@@ -98,14 +98,19 @@ fn note(says: &Says) -> String {
     note
 }
 
-/// How often each object failed in a row. Holds failing objects only.
+/// How often each object failed in a row.
 #[derive(Default)]
 pub struct Failures(Mutex<std::collections::HashMap<(&'static str, ObjectName), u32>>);
 
 impl Failures {
     /// Counts one more; gives how many there were before.
     pub fn one_more(&self, kind: &'static str, object: ObjectName) -> u32 {
+        // Far above any real number; objects that are deleted while they fail are forgotten at the latest then.
+        const MOST: usize = 10_000;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST {
+            all.clear();
+        }
         let count = all.entry((kind, object)).or_default();
         *count += 1;
         *count - 1

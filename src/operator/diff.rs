@@ -16,7 +16,7 @@ fn within(live: &Value, wanted: &Value, quantities: bool) -> bool {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, value)| match live.get(key) {
             // Others may add their own to these.
             Some(Value::Array(there)) if key == "ownerReferences" || key == "finalizers" => includes(there, value),
-            Some(there) => within(there, value, key == "limits" || key == "requests"),
+            Some(there) => within(there, value, quantities || key == "limits" || key == "requests"),
             None => is_empty(value),
         }),
         (Value::Array(live), Value::Array(wanted)) => {

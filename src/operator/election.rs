@@ -45,7 +45,7 @@ impl Election {
     /// Waits until this process leads, or `stop`; the token given is cancelled when it leads no more.
     pub async fn lead(&self, stop: &CancellationToken) -> Option<Term> {
         let mut seen = Seen { version: None, since: Instant::now() };
-        loop {
+        while !stop.is_cancelled() {
             let sent = Instant::now();
             match self.campaign(&mut seen).await {
                 Ok(Some(lease)) => {
@@ -57,9 +57,10 @@ impl Election {
             }
             tokio::select! {
                 () = sleep(RETRY) => {}
-                () = stop.cancelled() => return None,
+                () = stop.cancelled() => {}
             }
         }
+        None
     }
 
     /// Renews until the term is lost, or `stop`.

@@ -22,6 +22,9 @@ pub async fn reconcile(ledger: Arc<SeatLedger>, ctx: Arc<Context>) -> Result<Act
     let result = release(&ledger, &ctx).await;
     let failure = result.as_ref().err().map(Categorized::category);
     ctx.metrics.reconciled(CONTROLLER, start.elapsed(), failure);
+    if failure.is_none() {
+        ctx.failures.none(CONTROLLER, &ObjectName::of(&*ledger));
+    }
     result.map(|()| Action::await_change())
 }
 

@@ -2,11 +2,13 @@
 //!
 //! `make controlplane` starts an API server for these tests. Each test has a namespace and an operator of its own.
 
+mod crds;
 mod deletion;
+mod elections;
 mod grants;
 mod groups;
 mod ledgers;
-mod namespaces;
+mod permissions;
 mod pools;
 mod refusals;
 mod silence;

@@ -149,6 +149,24 @@ async fn what_the_owner_writes_into_the_ledger_is_seen_in_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_pool_is_told_before_and_a_grace_period_while_it_lasts() {
+    let place = Place::new("pool").await;
+    let hours = |hours: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string();
+    place.pool("soon", json!({ "product": "soon", "seats": 3, "validity": { "notAfter": hours(24) } })).await;
+    let soon = place
+        .until::<LicensePool>("soon", "says that it ends", |pool| is(conditions_of(pool), "Expiring", "True"))
+        .await;
+    assert!(is(conditions_of(&soon), "LicenseValid", "True"));
+    let grace = json!({ "notAfter": hours(-1), "gracePeriod": "24h" });
+    place.pool("grace", json!({ "product": "grace", "seats": 3, "validity": grace })).await;
+    let in_grace = |pool: &LicensePool| because(conditions_of(pool), "LicenseValid", "True", "Grace");
+    place.until::<LicensePool>("grace", "is in its grace period", in_grace).await;
+    place.pool("over", json!({ "product": "over", "seats": 3, "validity": { "notAfter": hours(-1) } })).await;
+    let ended = |pool: &LicensePool| because(conditions_of(pool), "LicenseValid", "False", "Expired");
+    place.until::<LicensePool>("over", "has ended", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_pools_of_one_product_are_told_of_each_other_and_the_older_serves() {
     let place = Place::new("pool").await;
     place.pool("first", json!({ "product": "cad", "seats": 3 })).await;

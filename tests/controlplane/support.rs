@@ -15,7 +15,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
     runtime::wait::{await_condition, conditions::is_crd_established},
 };
 use serde::de::DeserializeOwned;
@@ -78,12 +78,15 @@ impl Place {
         Self::make(name, turn).await
     }
 
-    /// A namespace with an operator for all namespaces, while no other test runs.
+    /// A namespace, while no other test runs.
     pub async fn alone(name: &str) -> Self {
         let turn = Turn::Alone(ALONE.write().await);
-        let mut place = Self::make(name, turn).await;
-        place.run("operator-0", None);
-        place
+        Self::make(name, turn).await
+    }
+
+    /// Starts an operator for all namespaces that has the rights of `token`.
+    pub fn start_everywhere(&mut self, token: &str) {
+        self.run("operator-0", None, Some(token.to_owned()));
     }
 
     async fn make(name: &str, turn: Turn) -> Self {
@@ -96,10 +99,10 @@ impl Place {
     /// Starts an operator for this namespace.
     pub async fn start(&mut self, identity: &str) {
         let namespace = Some(self.namespace.clone());
-        self.run(identity, namespace);
+        self.run(identity, namespace, None);
     }
 
-    fn run(&mut self, identity: &str, namespace: Option<String>) {
+    fn run(&mut self, identity: &str, namespace: Option<String>, token: Option<String>) {
         let settings = Settings {
             namespace,
             own_namespace: self.home.clone(),
@@ -110,7 +113,7 @@ impl Place {
         };
         let stop = CancellationToken::new();
         let told = stop.clone();
-        let task = tokio::spawn(async move { operator::run(config().await, settings, told).await });
+        let task = tokio::spawn(async move { operator::run(config(token).await, settings, told).await });
         self.operators.push(Running { stop, task });
     }
 
@@ -201,7 +204,7 @@ impl Place {
         api.replace_status(product, &PostParams::default(), &ledger).await.map_err(|error| error.to_string())
     }
 
-    /// The writes to this namespace by anybody but Kubernetes itself, as `verb resource name`, in the audit log so far.
+    /// The writes to this namespace by anybody but Kubernetes itself, as `verb resource name code`, in the audit log so far.
     pub fn writes(&self) -> Vec<String> {
         let path = std::env::var("GENIE_LM_CONTROLPLANE_AUDIT").expect("GENIE_LM_CONTROLPLANE_AUDIT is set; run `make controlplane`");
         let log = std::fs::read_to_string(path).expect("the audit log can be read");
@@ -213,9 +216,20 @@ impl Place {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         own.map(|line| {
             let object = &line["objectRef"];
-            format!("{} {} {}", text(&line["verb"]), text(&object["resource"]), text(&object["name"]))
+            let code = &line["responseStatus"]["code"];
+            format!("{} {} {} {code}", text(&line["verb"]), text(&object["resource"]), text(&object["name"]))
         })
         .collect()
+    }
+
+    /// Waits until a write is in the audit log.
+    pub async fn until_audited(&self, what: &str, is: impl Fn(&str) -> bool) {
+        let found = async {
+            while !self.writes().iter().any(|write| is(write)) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("{what}: not in time; there were {:#?}", self.writes()));
     }
 }
 
@@ -314,13 +328,17 @@ fn kubeconfig() -> PathBuf {
     path.clone()
 }
 
-async fn config() -> Config {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("the kubeconfig can be read");
+/// As the administrator, or with a token in the place of his certificate.
+async fn config(token: Option<String>) -> Config {
+    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("the kubeconfig can be read");
+    for user in kubeconfig.auth_infos.iter_mut().filter(|_| token.is_some()) {
+        user.auth_info = Some(AuthInfo { token: token.clone().map(Into::into), ..AuthInfo::default() });
+    }
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("the kubeconfig is one")
 }
 
 async fn client() -> Client {
-    Client::try_from(config().await).expect("a client")
+    Client::try_from(config(None).await).expect("a client")
 }
 
 async fn install_crds(client: &Client) {
