@@ -157,7 +157,7 @@ impl Loading {
 
     fn object(&mut self, file: &Path, root: Node, object: Object) {
         let (kind, name) = match &object {
-            Object::Pool(pool) => ("LicensePool", ObjectName::of(pool)),
+            Object::Pool(pool) => ("LicensePool", ObjectName::of(&**pool)),
             Object::Grant(grant) => ("LicenseGrant", ObjectName::of(&**grant)),
             Object::Secret(secret) => ("Secret", ObjectName::of(secret)),
             Object::Namespace(namespace) => {
@@ -171,7 +171,7 @@ impl Loading {
         self.first.insert((kind, name), (file.to_owned(), line));
         let file = file.to_owned();
         match object {
-            Object::Pool(object) => self.loaded.pools.push(Located { object, file, root }),
+            Object::Pool(object) => self.loaded.pools.push(Located { object: *object, file, root }),
             Object::Grant(object) => self.loaded.grants.push(Located { object: *object, file, root }),
             Object::Secret(object) => self.loaded.secrets.push(Located { object, file, root }),
             Object::Namespace(object) => {

@@ -44,7 +44,7 @@ impl<T> Located<T> {
 /// One object of any kind.
 #[derive(Clone, Debug)]
 pub(super) enum Object {
-    Pool(LicensePool),
+    Pool(Box<LicensePool>),
     Grant(Box<LicenseGrant>),
     Secret(Secret),
     Namespace(Namespace),
@@ -142,7 +142,7 @@ fn typed(kind: &str, root: &Node) -> Result<Object, Fault> {
         json["metadata"]["namespace"] = namespace(root).into();
     }
     let object = match kind {
-        "LicensePool" => read(json).map(Object::Pool),
+        "LicensePool" => read(json).map(Box::new).map(Object::Pool),
         "LicenseGrant" => read(json).map(Box::new).map(Object::Grant),
         "Namespace" => read(json).map(Object::Namespace),
         _ => read(json).map(Object::Secret),

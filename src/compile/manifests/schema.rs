@@ -36,7 +36,9 @@ fn visit(schema: &Json, node: &Node, path: &str, faults: &mut Vec<Fault>) {
         (Value::Scalar(Json::Number(number)), "integer" | "number") => {
             let whole = number.as_i64().is_some() || expected == "number";
             let wrong = !whole || !in_range(schema, number.as_f64().unwrap_or(f64::NAN));
-            wrong.then(|| fault(format!(" must be {}", a_number(schema)))).unwrap_or_default();
+            if wrong {
+                fault(format!(" must be {}", a_number(schema)));
+            }
         }
         (Value::Scalar(Json::Bool(_)), "boolean") | (_, "any") => {}
         (_, "object") => fault(" must be a map (name: value)".to_owned()),
