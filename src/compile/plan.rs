@@ -7,12 +7,15 @@ use super::{
     Reasons, conflicts::age, expiry::earliest_end, rules,
 };
 use crate::api::{
-    LicenseGrantSpec, LicensePoolSpec, MAX_GRANTS, Name, PlanFeature, PlanGrant, PlanInput, PlanKey,
-    PlanTier, SeatPlanSpec, Validity,
+    LicenseGrantSpec, LicensePoolSpec, MAX_GRANTS, Name, PlanFeature, PlanGrant, PlanInput, PlanTier,
+    SeatPlanSpec, Validity,
 };
 
 /// Hexadecimal digits of a key's hash that tell keys apart in a status.
 const KEY_ID_DIGITS: usize = 16;
+
+/// Bytes of all grants of a plan as JSON; etcd takes 1.5 MiB for the whole object.
+const MAX_GRANT_BYTES: usize = 1_000_000;
 
 /// Compiles `pool` and the grants that refer to it.
 pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
@@ -36,19 +39,20 @@ pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
 #[derive(Default)]
 struct Judged {
     outcomes: BTreeMap<ObjectName, Result<AcceptedGrant, Reasons<GrantReason>>>,
-    planned: BTreeMap<ObjectName, (PlanGrant, PlanInput)>,
+    planned: BTreeMap<ObjectName, Planned>,
     key_holders: BTreeMap<String, ObjectName>,
+    bytes: usize,
 }
 
 impl Judged {
     fn take(&mut self, pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) {
         let name = ObjectName::of(input.grant);
         let mut reasons = alone(pool, refused, input);
-        let keys = input.keys.clone().unwrap_or_default();
+        let planned = planned(pool, input);
         if reasons.is_empty() {
-            reasons.extend(self.beside_others(pool, &name, &keys));
+            reasons.extend(self.beside_others(pool, &name, &planned));
         }
-        let outcome = Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, input, keys)), Err);
+        let outcome = Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, planned)), Err);
         self.outcomes.insert(name, outcome);
     }
 
@@ -57,12 +61,15 @@ impl Judged {
         &mut self,
         pool: &PoolInput<'_>,
         name: &ObjectName,
-        keys: &[PlanKey],
+        planned: &Planned,
     ) -> Vec<GrantReason> {
         if self.planned.len() >= MAX_GRANTS {
             return vec![GrantReason::TooManyGrants(ObjectName::of(pool.pool))];
         }
-        let holders = keys.iter().filter_map(|key| self.key_holders.get(&key.sha256));
+        if self.bytes + size(planned) > MAX_GRANT_BYTES {
+            return vec![GrantReason::PlanTooLarge(ObjectName::of(pool.pool))];
+        }
+        let holders = planned.0.keys.iter().filter_map(|key| self.key_holders.get(&key.sha256));
         let holders: BTreeSet<ObjectName> = holders.cloned().collect();
         for holder in &holders {
             if let Some(Ok(accepted)) = self.outcomes.get_mut(holder) {
@@ -72,32 +79,45 @@ impl Judged {
         holders.into_iter().map(|other| GrantReason::KeyConflict { other, serves: false }).collect()
     }
 
-    fn accept(&mut self, pool: &PoolInput<'_>, input: &GrantInput<'_>, keys: Vec<PlanKey>) -> AcceptedGrant {
-        let name = ObjectName::of(input.grant);
-        let (spec, pool) = (&input.grant.spec, &pool.pool.spec);
-        let validity = spec.validity.clone().unwrap_or_default();
+    fn accept(&mut self, pool: &PoolInput<'_>, planned: Planned) -> AcceptedGrant {
+        let grant = &planned.0;
+        let name = ObjectName { namespace: grant.namespace.clone(), name: grant.name.clone() };
         let accepted = AcceptedGrant {
-            expires: earliest_end([pool.validity.as_ref(), Some(&validity)]),
-            key_id: keys.first().map(|key| key.sha256.chars().take(KEY_ID_DIGITS).collect()),
+            expires: earliest_end([pool.pool.spec.validity.as_ref(), Some(&grant.validity)]),
+            key_id: grant.keys.first().map(|key| key.sha256.chars().take(KEY_ID_DIGITS).collect()),
             warnings: Vec::new(),
         };
-        for key in &keys {
+        for key in &grant.keys {
             self.key_holders.insert(key.sha256.clone(), name.clone());
         }
-        let grant = PlanGrant {
-            namespace: name.namespace.clone(),
-            name: name.name.clone(),
-            max: spec.seats.max,
-            tier: spec.tier.clone(),
-            features: features(pool, spec),
-            validity,
-            keys,
-            suspended: spec.suspend,
-        };
-        let source = source("LicenseGrant", &name, input.grant.metadata.generation);
-        self.planned.insert(name, (grant, source));
+        self.bytes += size(&planned);
+        self.planned.insert(name, planned);
         accepted
     }
+}
+
+/// A grant as the plan has it, and where it comes from.
+type Planned = (PlanGrant, PlanInput);
+
+fn planned(pool: &PoolInput<'_>, input: &GrantInput<'_>) -> Planned {
+    let (name, spec) = (ObjectName::of(input.grant), &input.grant.spec);
+    let source = source("LicenseGrant", &name, input.grant.metadata.generation);
+    let grant = PlanGrant {
+        namespace: name.namespace,
+        name: name.name,
+        max: spec.seats.max,
+        tier: spec.tier.clone(),
+        features: features(&pool.pool.spec, spec),
+        validity: spec.validity.clone().unwrap_or_default(),
+        keys: input.keys.clone().unwrap_or_default(),
+        suspended: spec.suspend,
+    };
+    (grant, source)
+}
+
+/// Bytes as JSON.
+fn size(planned: &Planned) -> usize {
+    serde_json::to_vec(planned).map_or(MAX_GRANT_BYTES, |json| json.len())
 }
 
 /// What is wrong with a grant, whatever other grants there are. A namespace that the pool does not want learns
@@ -143,7 +163,7 @@ fn features(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<Name> {
     names.into_iter().collect()
 }
 
-fn assemble(input: &PoolInput<'_>, planned: BTreeMap<ObjectName, (PlanGrant, PlanInput)>) -> SeatPlanSpec {
+fn assemble(input: &PoolInput<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlanSpec {
     let (name, spec) = (ObjectName::of(input.pool), &input.pool.spec);
     let (grants, sources): (Vec<_>, Vec<_>) = planned.into_values().unzip();
     let mut inputs = vec![source("LicensePool", &name, input.pool.metadata.generation)];

@@ -153,6 +153,11 @@ pub enum GrantReason {
         "LicensePool {0} has more than {MAX_GRANTS} grants, and this is one of the newest: delete some, or make another pool"
     )]
     TooManyGrants(ObjectName),
+    /// The grants of the pool are too large together.
+    #[error(
+        "the grants of LicensePool {0} are too large together for one SeatPlan, and this is one of the newest: have them enable fewer features, or make another pool"
+    )]
+    PlanTooLarge(ObjectName),
 }
 
 fn choose(field: &str, known: &[String]) -> String {
@@ -192,6 +197,7 @@ impl GrantReason {
             Self::KeyInvalid { .. } => "KeyInvalid",
             Self::KeyConflict { .. } => "KeyConflict",
             Self::TooManyGrants(_) => "TooManyGrants",
+            Self::PlanTooLarge(_) => "PlanTooLarge",
         }
     }
 

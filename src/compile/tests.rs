@@ -140,6 +140,19 @@ fn a_pool_takes_so_many_grants_and_refuses_the_newest() {
 }
 
 #[test]
+fn a_plan_stays_below_what_etcd_takes() {
+    let features: Vec<String> = (0..128).map(|n| format!("{{name: f{n:062}}}")).collect();
+    let pool = pool("acme", &format!("{{product: p, seats: 1, features: [{}]}}", features.join(", ")));
+    let mut grants: Vec<_> =
+        (0..200).map(|n| older(grant(&format!("g{n}"), "{poolRef: {name: acme}}"))).collect();
+    grants.push(newer(grant("a-new-one", "{poolRef: {name: acme}}")));
+    let compiled = compile(&PoolInput::new(&pool), &inputs(&grants));
+    let bytes = serde_json::to_vec(&compiled.plan.as_ref().unwrap()).unwrap().len();
+    assert!((900_000..1_100_000).contains(&bytes), "{bytes}");
+    assert!(told(&compiled)[0].starts_with("team/a-new-one: PlanTooLarge: "), "{}", told(&compiled)[0]);
+}
+
+#[test]
 fn a_pool_that_breaks_rules_is_told_all_of_them_and_its_grants_wait() {
     let spec = "{product: acme-cad, seats: 3, session: {ttl: 1s}, availability: {outageTolerance: 25h}, \
         deletion: {drainDeadline: 169h}, allowedNamespaces: {from: Selector}, tiers: [{name: pro, features: [fly]}], \
