@@ -101,13 +101,10 @@ impl Bench {
         Running::start(&mut self.client(args), &self.path(name))
     }
 
-    /// Whether somebody else could have a seat now: takes one and gives it back.
+    /// Whether somebody else could have a seat now: takes one and gives it back, so ask only when nobody is about to
+    /// take it.
     pub(crate) fn seat_is_free(&self) -> bool {
         finish(&mut self.client(&["checkout", "--hold", "0s"])).status.code() == Some(0)
-    }
-
-    pub(crate) fn until_nobody_gets_a_seat(&self) {
-        until("the seat is taken", || !self.seat_is_free());
     }
 }
 

@@ -28,8 +28,8 @@ fn a_command_that_cannot_start_is_127_or_126_and_its_seat_is_given_back() {
 #[test]
 fn without_a_seat_the_command_does_not_start() {
     let bench = Bench::new();
-    let mut holder = bench.start("holder", &["run", "--", "sleep", "1000"]);
-    bench.until_nobody_gets_a_seat();
+    let mut holder = bench.start("holder", &["run", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    until("it has the seat", || holder.stdout().contains("ready"));
     let output = finish(&mut bench.client(&["run", "--", "echo", "started"]));
     assert_eq!(output.status.code(), Some(3));
     assert!(output.stdout.is_empty());
