@@ -30,11 +30,8 @@ impl Peer for PeerService {
             .split_once('/')
             .map(|(namespace, product)| LedgerId { namespace: namespace.into(), product: product.into() })
             .and_then(|id| self.0.directory.pool_of(&id));
-        let status = pool.map(|pool| pool.status());
-        if status.as_ref().is_none_or(|status| status.role != Role::Owner) {
-            let owner = status.and_then(|status| status.owner).map(|owner| owner.address.to_string());
-            let response = ForwardResponse { not_owner: true, owner: owner.unwrap_or_default(), ..Default::default() };
-            return Ok(Response::new(response));
+        if pool.is_none_or(|pool| pool.role() != Role::Owner) {
+            return Ok(Response::new(ForwardResponse { not_owner: true, ..Default::default() }));
         }
         // Ownership may end in between: then single operations fail, and their clients retry.
         let answers = join_all(request.operations.into_iter().map(|operation| self.answer(operation))).await;

@@ -86,8 +86,7 @@ impl Pool {
         let settings = view.settings().clone();
         *self.view.write().expect("no code panics while it holds this lock") = view;
         self.change(|inner, now| {
-            let floor = inner.replica.status(now).generation.unwrap_or(Generation(0));
-            let floor = floor.max(settings.min_generation());
+            let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
             inner.replica.configure(now, settings.with_min_generation(floor));
         });
     }
@@ -199,8 +198,7 @@ impl Pool {
     pub(super) fn renounce(&self, me: Holder) {
         let settings = self.view().settings().clone();
         self.change(|inner, now| {
-            let seen = inner.replica.status(now).generation.unwrap_or(Generation(0));
-            let floor = seen.max(settings.min_generation());
+            let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
             inner.replica = Replica::new(me, settings.with_min_generation(floor), now);
             inner.waiters.clear();
             inner.outbox.clear();
@@ -208,7 +206,7 @@ impl Pool {
     }
 
     pub(super) fn role(&self) -> Role {
-        self.status().role
+        self.lock().replica.role()
     }
 
     pub(super) async fn woken(&self) {

@@ -101,20 +101,33 @@ pub struct SessionView<'a, M> {
 }
 
 impl<M> Replica<M> {
+    /// The part it plays.
+    pub fn role(&self) -> Role {
+        match &self.phase {
+            Phase::Seeking(seeking) if seeking.is_candidate() => Role::Candidate,
+            Phase::Seeking(_) => Role::Follower,
+            Phase::Owner(_) => Role::Owner,
+            Phase::Leaving(_) => Role::Leaving,
+            Phase::Stopped(reason) => Role::Stopped(*reason),
+        }
+    }
+
+    /// The last generation that it knows of.
+    pub fn generation(&self) -> Option<Generation> {
+        self.owner.as_ref().map(|(generation, _)| *generation)
+    }
+
     /// What this replica knows. Cheap for a few limits; not for every call of a client.
     pub fn status(&self, now: BootInstant) -> Status {
-        let (role, owner) = match &self.phase {
-            Phase::Seeking(seeking) if seeking.is_candidate() => (Role::Candidate, None),
-            Phase::Seeking(_) => (Role::Follower, None),
-            Phase::Owner(owner) => (Role::Owner, Some(owner)),
-            Phase::Leaving(_) => (Role::Leaving, None),
-            Phase::Stopped(reason) => (Role::Stopped(*reason), None),
+        let owner = match &self.phase {
+            Phase::Owner(owner) => Some(owner),
+            _ => None,
         };
         let me = owner.map(|_| &self.me);
         Status {
-            role,
+            role: self.role(),
             owner: me.or(self.known_owner()).cloned(),
-            generation: self.owner.as_ref().map(|(generation, _)| *generation),
+            generation: self.generation(),
             serving: owner.is_some_and(|o| now < o.horizon_ends(&self.settings)),
             recovery_ends: owner.and_then(|o| o.recovery_ends),
             horizon_ends: owner.map(|o| o.horizon_ends(&self.settings)),
