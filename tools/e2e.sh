@@ -38,4 +38,9 @@ tools/cluster/cluster.sh nodes 2 up --state "$state" | tee "$state.up"
 kubeconfig=$(tail -n 1 "$state.up")
 rm -f "$state.up"
 tools/cluster/cluster.sh nodes load-image "$archive" --state "$state"
-KUBECONFIG=$kubeconfig GENIE_LM_IMAGE=$(cat "${archive%.tar}.name") cargo test --locked --test cluster -- "$@"
+image=$(cat "${archive%.tar}.name")
+# The same program under another tag: what an update of the image is to Kubernetes.
+next=$(tools/image/build.sh --tag "${image%:*}:next" --out "$state/next.tar" | tail -n 1)
+tools/cluster/cluster.sh nodes load-image "$next" --state "$state"
+KUBECONFIG=$kubeconfig GENIE_LM_IMAGE=$image GENIE_LM_IMAGE_NEXT=${image%:*}:next GENIE_LM_CLUSTER_AUDIT=$state/audit.log \
+  cargo test --locked --test cluster -- --test-threads 1 --nocapture "$@"
