@@ -4,21 +4,36 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The tests call helm and kubectl: the pinned ones.
-PATH="$(tools/cluster/build.sh control-plane | tail -n 1):$PATH"
+# The tests call helm and kubectl: the pinned ones. They run one after the other: each would disturb another.
+run_tests() {
+  PATH="$(tools/cluster/build.sh control-plane | tail -n 1):$PATH" \
+    cargo test --locked --test cluster -- --test-threads=1 "$@"
+}
 
 if [ -n "${KUBECONFIG:-}" ]; then
-  if [ -z "${GENIE_LM_IMAGE:-}" ]; then
-    echo "e2e: KUBECONFIG is set: set GENIE_LM_IMAGE, too, to an image of this version that the cluster can pull or has" >&2
-    exit 1
+  for name in GENIE_LM_IMAGE GENIE_LM_IMAGE_NEXT GENIE_LM_SHELL_IMAGE; do
+    [ -n "${!name:-}" ] || {
+      cat >&2 <<'TEXT'
+e2e: KUBECONFIG is set. Set three images, too, which that cluster has or can pull:
+  GENIE_LM_IMAGE        this version (tools/image/build.sh or the Dockerfile)
+  GENIE_LM_IMAGE_NEXT   the same under another tag, to roll over to
+  GENIE_LM_SHELL_IMAGE  any that has sh and date, such as busybox
+TEXT
+      exit 1
+    }
+  done
+  if [ -z "${GENIE_LM_CLUSTER_AUDIT:-}" ]; then
+    echo "e2e: NOT TESTED here: that an idle cluster is not written to. It is judged by the API server's audit log; set GENIE_LM_CLUSTER_AUDIT to its path" >&2
+    set -- --skip quiet "$@"
   fi
-  exec cargo test --locked --test cluster -- "$@"
+  run_tests "$@"
+  exit
 fi
 
 if [ "$(id -u)" != 0 ] || ! grep -qs '^ID.*debian' /etc/os-release; then
   cat >&2 <<'TEXT'
 e2e: these tests need real pods. Either
-  - set KUBECONFIG to a cluster that may be written to (kind will do) and GENIE_LM_IMAGE to an image it has, or
+  - set KUBECONFIG to a cluster that may be written to (kind will do), or
   - run as root on Debian, where they start their own nodes.
 TEXT
   exit 1
@@ -28,19 +43,25 @@ tools/cluster/packages.sh
 state=$(mktemp -d "${TMPDIR:-/tmp}/genie-lm-e2e.XXXXXX")
 down() {
   tools/cluster/cluster.sh nodes down --state "$state" || true
-  rm -rf "$state"
+  rm -rf "$state" "$state.images"
 }
 trap down EXIT
 trap 'exit 130' INT TERM
-tools/image/build.sh | tee "$state/image.out"
-archive=$(tail -n 1 "$state/image.out")
-tools/cluster/cluster.sh nodes 2 up --state "$state" | tee "$state.up"
-kubeconfig=$(tail -n 1 "$state.up")
-rm -f "$state.up"
-tools/cluster/cluster.sh nodes load-image "$archive" --state "$state"
-image=$(cat "${archive%.tar}.name")
-# The same program under another tag: what an update of the image is to Kubernetes.
-next=$(tools/image/build.sh --tag "${image%:*}:next" --out "$state/next.tar" | tail -n 1)
-tools/cluster/cluster.sh nodes load-image "$next" --state "$state"
-KUBECONFIG=$kubeconfig GENIE_LM_IMAGE=$image GENIE_LM_IMAGE_NEXT=${image%:*}:next GENIE_LM_CLUSTER_AUDIT=$state/audit.log \
-  cargo test --locked --test cluster -- --test-threads 1 --nocapture "$@"
+
+# image TAG-SUFFIX: builds the image, and prints its archive.
+image() {
+  local reference
+  reference=ghcr.io/genie-lm/genie-lm:e2e$1
+  tools/image/build.sh --tag "$reference" --out "$state.images/genie-lm$1.tar" >&2
+  echo "$reference"
+}
+mkdir -p "$state.images"
+this=$(image "")
+next=$(image -next)
+tools/cluster/cluster.sh nodes 2 up --state "$state"
+for archive in "$state.images"/*.tar; do
+  tools/cluster/cluster.sh nodes load-image "$archive" --state "$state"
+done
+export KUBECONFIG=$state/admin.kubeconfig GENIE_LM_CLUSTER_AUDIT=$state/audit.log
+export GENIE_LM_IMAGE=$this GENIE_LM_IMAGE_NEXT=$next GENIE_LM_SHELL_IMAGE=example.test/busybox:1
+run_tests "$@"
