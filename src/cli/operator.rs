@@ -35,7 +35,9 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     logging::start();
     runtime::many_threads(async {
         let config = Config::infer().await.map_err(|error| {
-            Failure::configuration(format!("cannot find the API server: {error}; run in a pod, or set KUBECONFIG"))
+            Failure::configuration(format!(
+                "cannot find the API server: {error}; run in a pod, or set KUBECONFIG"
+            ))
         })?;
         let settings = Settings {
             namespace: args.namespace,

@@ -62,7 +62,11 @@ impl Board {
     /// The pools that speak to a grant; more than one only while its poolRef changes.
     pub fn pools_of(&self, grant: &ObjectName) -> Vec<ObjectName> {
         let views = self.lock();
-        views.iter().filter(|(_, view)| view.grants.contains_key(grant)).map(|(pool, _)| pool.clone()).collect()
+        views
+            .iter()
+            .filter(|(_, view)| view.grants.contains_key(grant))
+            .map(|(pool, _)| pool.clone())
+            .collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectName, Arc<PoolView>>> {

@@ -79,11 +79,13 @@ mod tests {
     #[test]
     fn a_thousand_objects_share_twenty_writes_a_second_in_the_order_they_came() {
         let (mut budget, start) = (UsageBudget::default(), Instant::now());
-        let slots: Vec<_> = (0..1000).map(|object| budget.ask(&object, start).err().unwrap_or(start)).collect();
+        let slots: Vec<_> =
+            (0..1000).map(|object| budget.ask(&object, start).err().unwrap_or(start)).collect();
         assert!(slots.is_sorted());
         for second in 0..40 {
             let from = start + Duration::from_secs(second);
-            let within = slots.iter().filter(|slot| (from..from + Duration::from_secs(1)).contains(slot)).count();
+            let within =
+                slots.iter().filter(|slot| (from..from + Duration::from_secs(1)).contains(slot)).count();
             assert!(within <= 20, "{within} writes in second {second}");
         }
         assert_eq!(budget.ask(&999, slots[999]), Ok(()), "who comes at its slot is let through");

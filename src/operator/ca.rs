@@ -70,7 +70,11 @@ fn secret(namespace: &str, issued: &Issued) -> Secret {
             ..ObjectMeta::default()
         },
         type_: Some("kubernetes.io/tls".into()),
-        data: Some(data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes()))).collect()),
+        data: Some(
+            data.into_iter()
+                .map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes())))
+                .collect(),
+        ),
         ..Secret::default()
     }
 }

@@ -19,7 +19,12 @@ pub struct Says {
 
 impl Says {
     /// A condition that holds, or does not.
-    pub fn new(type_: &'static str, holds: bool, reason: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(
+        type_: &'static str,
+        holds: bool,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         let status = if holds { "True" } else { "False" };
         Self { type_, status, reason: reason.into(), message: message.into() }
     }
@@ -40,16 +45,24 @@ pub fn merge(old: &[Condition], said: &[Says], generation: Option<i64>, now: Tim
             reason: says.reason.clone(),
             message: says.message.clone(),
             observed_generation: generation,
-            last_transition_time: before.map_or_else(|| Time(whole_seconds(now)), |old| old.last_transition_time.clone()),
+            last_transition_time: before
+                .map_or_else(|| Time(whole_seconds(now)), |old| old.last_transition_time.clone()),
         }
     };
     said.iter().map(condition).collect()
 }
 
-/// What is news for a reader of events: a condition with another reason than before.
+/// What is news for a reader of events: a condition with another reason than before; each reason once, because one
+/// cause shows in several conditions.
 pub fn news<'a>(old: &[Condition], said: &'a [Says]) -> Vec<&'a Says> {
     let same = |says: &Says| old.iter().any(|old| old.type_ == says.type_ && old.reason == says.reason);
-    said.iter().filter(|says| !same(says)).collect()
+    let mut news: Vec<&Says> = Vec::new();
+    for says in said.iter().filter(|says| !same(says)) {
+        if !news.iter().any(|told| told.reason == says.reason) {
+            news.push(says);
+        }
+    }
+    news
 }
 
 /// A status must read back as it was written, and times are written in seconds.
@@ -80,5 +93,12 @@ mod tests {
         let old = merge(&[], &[Says::new("Ready", false, "NoOwner", "one")], None, at(1));
         assert!(news(&old, &[Says::new("Ready", false, "NoOwner", "two")]).is_empty());
         assert_eq!(news(&old, &[Says::new("Ready", true, "Ready", "…")]).len(), 1);
+    }
+
+    #[test]
+    fn one_cause_in_several_conditions_is_told_once() {
+        let said =
+            ["Accepted", "Authorized", "Ready"].map(|type_| Says::new(type_, false, "PoolNotFound", "…"));
+        assert_eq!(news(&[], &said), [&said[0]]);
     }
 }

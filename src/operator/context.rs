@@ -14,8 +14,15 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Settings, board::Board, budget::UsageBudget, conditions::Says, error::Category, key_secrets::KeySecrets, metrics::Metrics,
-    world::{Triggers, World}, writer::Writer,
+    Settings,
+    board::Board,
+    budget::UsageBudget,
+    conditions::Says,
+    error::Category,
+    key_secrets::KeySecrets,
+    metrics::Metrics,
+    world::{Triggers, World},
+    writer::Writer,
 };
 use crate::compile::ObjectName;
 

@@ -13,22 +13,31 @@ pub fn covers(live: &Value, wanted: &Value) -> bool {
 
 fn within(live: &Value, wanted: &Value, quantities: bool) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, value)| match live.get(key) {
-            // Others may add their own to these.
-            Some(Value::Array(there)) if key == "ownerReferences" || key == "finalizers" => includes(there, value),
-            Some(there) => within(there, value, quantities || key == "limits" || key == "requests"),
-            None => is_empty(value),
-        }),
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| within(live, wanted, false))
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| match live.get(key) {
+                // Others may add their own to these.
+                Some(Value::Array(there)) if key == "ownerReferences" || key == "finalizers" => {
+                    includes(there, value)
+                }
+                Some(there) => within(there, value, quantities || key == "limits" || key == "requests"),
+                None => is_empty(value),
+            })
         }
-        (Value::String(live), Value::String(wanted)) if quantities => live == wanted || same_quantity(live, wanted),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len()
+                && live.iter().zip(wanted).all(|(live, wanted)| within(live, wanted, false))
+        }
+        (Value::String(live), Value::String(wanted)) if quantities => {
+            live == wanted || same_quantity(live, wanted)
+        }
         (live, wanted) => live == wanted,
     }
 }
 
 fn includes(live: &[Value], wanted: &Value) -> bool {
-    wanted.as_array().is_some_and(|wanted| wanted.iter().all(|one| live.iter().any(|live| within(live, one, false))))
+    wanted
+        .as_array()
+        .is_some_and(|wanted| wanted.iter().all(|one| live.iter().any(|live| within(live, one, false))))
 }
 
 /// The API server leaves empty lists and maps out.
@@ -43,7 +52,9 @@ fn is_empty(value: &Value) -> bool {
 
 /// The API server writes a quantity in its own way (`1000m` as `1`).
 fn same_quantity(one: &str, other: &str) -> bool {
-    quantity(one).zip(quantity(other)).is_some_and(|(one, other)| (one - other).abs() <= f64::EPSILON * one.abs())
+    quantity(one)
+        .zip(quantity(other))
+        .is_some_and(|(one, other)| (one - other).abs() <= f64::EPSILON * one.abs())
 }
 
 fn quantity(text: &str) -> Option<f64> {
@@ -90,7 +101,10 @@ mod tests {
     #[test]
     fn defaults_of_the_api_server_are_no_difference() {
         let live = json!({"spec": {"replicas": 2, "strategy": {"type": "RollingUpdate"}, "ports": [{"port": 1, "protocol": "TCP"}]}});
-        assert!(covers(&live, &json!({"spec": {"replicas": 2, "ports": [{"port": 1}], "egress": [], "dir": {}}})));
+        assert!(covers(
+            &live,
+            &json!({"spec": {"replicas": 2, "ports": [{"port": 1}], "egress": [], "dir": {}}})
+        ));
     }
 
     #[test]
@@ -113,6 +127,9 @@ mod tests {
     fn the_fingerprint_tells_a_removed_field_and_never_speaks_of_data() {
         let with = json!({"spec": {"a": 1, "b": 2}, "data": {"key": "secret"}});
         assert_ne!(fingerprint(&with), fingerprint(&json!({"spec": {"a": 1}, "data": {"key": "secret"}})));
-        assert_eq!(fingerprint(&with), fingerprint(&json!({"spec": {"a": 1, "b": 2}, "data": {"key": "other"}})));
+        assert_eq!(
+            fingerprint(&with),
+            fingerprint(&json!({"spec": {"a": 1, "b": 2}, "data": {"key": "other"}}))
+        );
     }
 }

@@ -77,7 +77,9 @@ impl Election {
                     // Our own write whose answer was lost, or another leader: a read decides.
                     match self.read().await {
                         Ok(Some(lease)) if self.holds(&lease) => term.lease = lease,
-                        Ok(_) => return warn!("another process took the Lease {ELECTION_LEASE}; stops acting"),
+                        Ok(_) => {
+                            return warn!("another process took the Lease {ELECTION_LEASE}; stops acting");
+                        }
                         Err(error) => warn!(%error, "cannot read the Lease {ELECTION_LEASE}"),
                     }
                 }

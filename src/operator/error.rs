@@ -66,7 +66,11 @@ pub struct ApiError {
 
 impl ApiError {
     /// Says what was tried on `object`.
-    pub fn on<K: kube::Resource<DynamicType = ()>>(verb: &'static str, object: &K, source: kube::Error) -> Self {
+    pub fn on<K: kube::Resource<DynamicType = ()>>(
+        verb: &'static str,
+        object: &K,
+        source: kube::Error,
+    ) -> Self {
         Self::at::<K>(verb, &object.namespace().unwrap_or_default(), &object.name_any(), source)
     }
 

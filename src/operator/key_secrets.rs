@@ -10,7 +10,11 @@ use genie_client::ActivationKey;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
-use super::{error::ApiError, world::{World, get}, writer::deadline};
+use super::{
+    error::ApiError,
+    world::{World, get},
+    writer::deadline,
+};
 use crate::{
     api::LicenseGrant,
     compile::{GrantReason, ObjectName, brought_key, key_secret},
@@ -38,7 +42,11 @@ impl KeySecrets {
     }
 
     /// The key that a grant brings; None: it brings none, and one is made for it.
-    pub async fn brought(&self, world: &Arc<World>, grant: &LicenseGrant) -> Result<Option<Brought>, ApiError> {
+    pub async fn brought(
+        &self,
+        world: &Arc<World>,
+        grant: &LicenseGrant,
+    ) -> Result<Option<Brought>, ApiError> {
         let Some(secret) = key_secret(grant) else { return Ok(None) };
         let Some(meta) = get(&world.any_secrets, &secret.namespace, &secret.name) else {
             return Ok(Some(brought_key(grant, None)));
@@ -49,7 +57,8 @@ impl KeySecrets {
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let read = deadline(api.get_opt(&secret.name)).await;
-        let read = read.map_err(|error| ApiError::at::<Secret>("read", &secret.namespace, &secret.name, error))?;
+        let read =
+            read.map_err(|error| ApiError::at::<Secret>("read", &secret.namespace, &secret.name, error))?;
         let key = brought_key(grant, read.as_ref());
         let mut known = self.lock();
         known.retain(|name, _| get(&world.grants, &name.namespace, &name.name).is_some());

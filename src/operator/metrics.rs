@@ -26,12 +26,21 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// As in sentences and labels.
+    /// Label of metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Verb::Status => "status",
+            Verb::Finalizer => "finalizer",
+            other => other.as_str(),
+        }
+    }
+
+    /// As in sentences.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Apply => "apply",
             Verb::Create => "create",
-            Verb::Status => "status",
+            Verb::Status => "write the status of",
             Verb::Delete => "delete",
             Verb::Finalizer => "set the finalizers of",
         }
@@ -88,9 +97,18 @@ impl Default for Metrics {
         let registry = &mut all.registry;
         registry.register("reconciles", "Reconciles that ended", all.reconciles.clone());
         registry.register("reconcile_failures", "Reconciles that failed", all.failures.clone());
-        registry.register_with_unit("reconcile", "How long a reconcile took", Unit::Seconds, all.seconds.clone());
+        registry.register_with_unit(
+            "reconcile",
+            "How long a reconcile took",
+            Unit::Seconds,
+            all.seconds.clone(),
+        );
         registry.register("api_writes", "Writes sent to the API server", all.writes.clone());
-        registry.register("watch_failures", "Watches that broke and were begun again", all.watch_failures.clone());
+        registry.register(
+            "watch_failures",
+            "Watches that broke and were begun again",
+            all.watch_failures.clone(),
+        );
         registry.register("leader", "1 while this process acts", all.leader.clone());
         all
     }
@@ -110,7 +128,7 @@ impl Metrics {
     /// A write was answered, or not.
     pub fn wrote(&self, verb: Verb, kind: &str, ok: bool) {
         let result = if ok { "ok" } else { "error" };
-        self.writes.get_or_create(&Write { verb: verb.as_str(), kind: kind.into(), result }).inc();
+        self.writes.get_or_create(&Write { verb: verb.label(), kind: kind.into(), result }).inc();
     }
 
     /// A watch broke.

@@ -65,7 +65,11 @@ pub enum OperatorError {
 }
 
 /// Acts whenever this process leads, until `stop`.
-pub async fn run(mut config: Config, settings: Settings, stop: CancellationToken) -> Result<(), OperatorError> {
+pub async fn run(
+    mut config: Config,
+    settings: Settings,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
     // A reconcile that failed comes again by itself; a client that retries on its own would outlive its deadline, and the
     // election's.
     config.default_retry = false;

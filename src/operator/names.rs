@@ -113,7 +113,11 @@ pub fn pool_labels(pool: &LicensePool) -> BTreeMap<String, String> {
 /// Labels of a grant's Secret.
 pub fn grant_labels(grant: &LicenseGrant) -> BTreeMap<String, String> {
     let name = grant.name_any();
-    labels([("app.kubernetes.io/name", "genie-lm"), (MANAGED_BY, FIELD_MANAGER), (GRANT_LABEL, name.as_str())])
+    labels([
+        ("app.kubernetes.io/name", "genie-lm"),
+        (MANAGED_BY, FIELD_MANAGER),
+        (GRANT_LABEL, name.as_str()),
+    ])
 }
 
 fn component_labels(server: &str) -> BTreeMap<String, String> {

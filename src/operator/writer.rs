@@ -10,6 +10,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::{
     diff,
@@ -28,7 +29,11 @@ pub trait Kind:
 }
 
 impl<K> Kind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
 {
 }
 
@@ -57,9 +62,13 @@ impl Writer {
             }
             body["metadata"]["uid"] = json!(live.meta().uid);
         }
-        self.send(Verb::Apply, wanted, self.api(wanted).patch(&wanted.name_any(), &params(), &Patch::Apply(&body)))
-            .await
-            .map(|_| true)
+        self.send(
+            Verb::Apply,
+            wanted,
+            self.api(wanted).patch(&wanted.name_any(), &params(), &Patch::Apply(&body)),
+        )
+        .await
+        .map(|_| true)
     }
 
     /// Makes an object that holds what can be made only once (a key); one that is there already is a conflict.
@@ -73,7 +82,12 @@ impl Writer {
 
     /// Puts a finalizer on an object, or takes it off; the others stay. A merge patch of the version that was read: a
     /// list that nobody else may change in between.
-    pub async fn finalizer<K: Kind>(&self, object: &K, finalizer: &str, wanted: bool) -> Result<(), ApiError> {
+    pub async fn finalizer<K: Kind>(
+        &self,
+        object: &K,
+        finalizer: &str,
+        wanted: bool,
+    ) -> Result<(), ApiError> {
         if object.finalizers().iter().any(|one| one == finalizer) == wanted {
             return Ok(());
         }
@@ -82,8 +96,11 @@ impl Writer {
         let body = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": all } });
         let name = object.name_any();
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self.send(Verb::Finalizer, object, self.api(object).patch(&name, &params, &Patch::Merge(&body))).await {
-            Err(error) if !(error.is_not_found() && !wanted) => Err(error),
+        match self
+            .send(Verb::Finalizer, object, self.api(object).patch(&name, &params, &Patch::Merge(&body)))
+            .await
+        {
+            Err(error) if wanted || !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
     }
@@ -131,6 +148,9 @@ impl Writer {
     ) -> Result<T, ApiError> {
         let result = deadline(request).await.map_err(|error| ApiError::on(verb.as_str(), object, error));
         self.metrics.wrote(verb, &K::kind(&()), result.is_ok());
+        let (kind, namespace, name) =
+            (K::kind(&()), object.namespace().unwrap_or_default(), object.name_any());
+        debug!(verb = verb.label(), %kind, namespace, name, ok = result.is_ok(), "wrote");
         result
     }
 }

@@ -83,6 +83,7 @@ async fn a_deleted_namespace_is_not_held_up_by_seats_that_are_out() {
     namespaces.delete(&place.namespace, &DeleteParams::default()).await.unwrap();
     place.gone::<LicensePool>("cad").await;
     place.gone::<SeatLedger>("cad").await;
-    let gone = await_condition(namespaces, &place.namespace, |namespace: Option<&Namespace>| namespace.is_none());
+    let gone =
+        await_condition(namespaces, &place.namespace, |namespace: Option<&Namespace>| namespace.is_none());
     timeout(DEADLINE, gone).await.expect("the namespace is gone in time").unwrap();
 }

@@ -19,7 +19,9 @@ async fn a_second_operator_stands_by_and_takes_over_when_the_first_ends() {
     place.there::<Deployment>("cad-license-server").await;
     assert_eq!(holder(&place.there::<Lease>("genie-lm-operator").await), "operator-0");
     place.stop_oldest().await;
-    let lease = place.until::<Lease>("genie-lm-operator", "changed hands", |lease| holder(lease) == "operator-1").await;
+    let lease = place
+        .until::<Lease>("genie-lm-operator", "changed hands", |lease| holder(lease) == "operator-1")
+        .await;
     assert!(lease.spec.unwrap().lease_transitions >= Some(1));
     place.pool("cam", json!({ "product": "cam", "seats": 3 })).await;
     place.there::<Deployment>("cam-license-server").await;
@@ -29,16 +31,21 @@ async fn a_second_operator_stands_by_and_takes_over_when_the_first_ends() {
 async fn an_operator_whose_lease_was_taken_stops_acting_until_it_has_run_out() {
     let place = Place::new("election").await;
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
-    place.until::<LicensePool>("cad", "is Accepted", |pool| is(conditions_of(pool), "Accepted", "True")).await;
+    place
+        .until::<LicensePool>("cad", "is Accepted", |pool| is(conditions_of(pool), "Accepted", "True"))
+        .await;
     let taken = json!({ "spec": { "holderIdentity": "somebody", "leaseDurationSeconds": 8 } });
     place.patch::<Lease>("genie-lm-operator", taken).await.unwrap();
-    place.until_audited("its renewal is refused", |write| write == "update leases genie-lm-operator 409").await;
+    place
+        .until_audited("its renewal is refused", |write| write == "update leases genie-lm-operator 409")
+        .await;
     let before = place.writes().len();
     place.pool("cam", json!({ "product": "cam", "seats": 3 })).await;
     place.until::<Lease>("genie-lm-operator", "is taken back", |lease| holder(lease) == "operator-0").await;
     place.there::<Deployment>("cam-license-server").await;
 
     let since = &place.writes()[before..];
-    let taken_back = since.iter().position(|write| write.starts_with("update leases genie-lm-operator")).unwrap();
+    let taken_back =
+        since.iter().position(|write| write.starts_with("update leases genie-lm-operator")).unwrap();
     assert_eq!(since[..taken_back], ["create licensepools cam 201"], "it acted while somebody else led");
 }

@@ -65,9 +65,14 @@ async fn a_deleted_secret_comes_back_with_another_key() {
     place.grant("team", json!({ "poolRef": { "name": "cad" } })).await;
     let old = place.ready_grant("team").await;
     place.delete::<Secret>("team-license").await;
-    let secret = place.until::<Secret>("team-license", "has another key", |secret| text(secret, "key") != old).await;
+    let secret =
+        place.until::<Secret>("team-license", "has another key", |secret| text(secret, "key") != old).await;
     let hash = genie_lm::compile::hash(&ActivationKey::parse(&text(&secret, "key")).unwrap());
-    place.until::<SeatPlan>("cad", "has the other key alone", |plan| planned_keys(plan) == [hash.sha256.as_str()]).await;
+    place
+        .until::<SeatPlan>("cad", "has the other key alone", |plan| {
+            planned_keys(plan) == [hash.sha256.as_str()]
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +123,9 @@ async fn a_grant_that_moves_to_another_pool_leaves_the_first() {
     place.patch::<LicenseGrant>("team", json!({ "spec": { "poolRef": { "name": "cam" } } })).await.unwrap();
     place.until::<SeatPlan>("cam", "has the grant", |plan| plan.spec.grants.len() == 1).await;
     place.until::<SeatPlan>("cad", "has no grant", |plan| plan.spec.grants.is_empty()).await;
-    let secret = place.until::<Secret>("team-license", "names the other product", |it| text(it, "product") == "cam").await;
+    let secret = place
+        .until::<Secret>("team-license", "names the other product", |it| text(it, "product") == "cam")
+        .await;
     assert_eq!(text(&secret, "key"), key);
 }
 
@@ -146,7 +153,9 @@ async fn a_grant_may_bring_its_key_and_change_it() {
         .await;
 
     let one = ActivationKey::generate().unwrap();
-    place.create::<Secret>(json!({ "metadata": { "name": "brought" }, "stringData": { "key": one.as_str() } })).await;
+    place
+        .create::<Secret>(json!({ "metadata": { "name": "brought" }, "stringData": { "key": one.as_str() } }))
+        .await;
     assert_eq!(place.ready_grant("team").await, one.as_str());
 
     let other = ActivationKey::generate().unwrap();
@@ -168,7 +177,9 @@ async fn a_grant_may_bring_its_key_and_change_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_somebody_else_is_left_alone() {
     let place = Place::new("grant").await;
-    place.create::<Secret>(json!({ "metadata": { "name": "team-license" }, "stringData": { "mine": "x" } })).await;
+    place
+        .create::<Secret>(json!({ "metadata": { "name": "team-license" }, "stringData": { "mine": "x" } }))
+        .await;
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
     place.grant("team", json!({ "poolRef": { "name": "cad" } })).await;
     let grant = place
@@ -185,15 +196,21 @@ async fn a_grant_ends_at_its_moment_without_anybody_touching_it() {
     let place = Place::new("grant").await;
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
     let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 6).unwrap();
-    place.grant("team", json!({ "poolRef": { "name": "cad" }, "validity": { "notAfter": end.to_string() } })).await;
+    place
+        .grant("team", json!({ "poolRef": { "name": "cad" }, "validity": { "notAfter": end.to_string() } }))
+        .await;
     place.ready_grant("team").await;
     let grant = place
         .until::<LicenseGrant>("team", "has ended", |grant| {
             because(conditions_of(grant), "Authorized", "False", "LicenseExpired")
         })
         .await;
-    let since = conditions_of(&grant).iter().find(|one| one.type_ == "Authorized").unwrap().last_transition_time.0;
-    assert!(since >= end && since.duration_since(end).as_secs() <= 2, "it ended at {end} and was told at {since}");
+    let since =
+        conditions_of(&grant).iter().find(|one| one.type_ == "Authorized").unwrap().last_transition_time.0;
+    assert!(
+        since >= end && since.duration_since(end).as_secs() <= 2,
+        "it ended at {end} and was told at {since}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

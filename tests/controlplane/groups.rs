@@ -20,17 +20,26 @@ fn products(config: &ConfigMap) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_joins_and_leaves_a_group_and_the_server_follows() {
     let place = Place::new("group").await;
-    place.pool("alpha", json!({ "product": "one", "seats": 3, "server": { "group": "shared", "replicas": 3 } })).await;
+    place
+        .pool(
+            "alpha",
+            json!({ "product": "one", "seats": 3, "server": { "group": "shared", "replicas": 3 } }),
+        )
+        .await;
     place.until::<ConfigMap>(SERVER, "serves one product", |config| products(config) == "one\n").await;
     let before = place.there::<Deployment>(SERVER).await;
 
     place.pool("beta", json!({ "product": "two", "seats": 5, "server": { "group": "shared" } })).await;
-    let config = place.until::<ConfigMap>(SERVER, "serves both", |config| products(config) == "one\ntwo\n").await;
+    let config =
+        place.until::<ConfigMap>(SERVER, "serves both", |config| products(config) == "one\ntwo\n").await;
     assert_eq!(config.owner_references().len(), 2);
     place.there::<SeatPlan>("two").await;
     place
         .until::<Role>(SERVER, "speaks of both", |role| {
-            role.rules.iter().flatten().all(|rule| rule.resource_names.as_ref().is_some_and(|names| names.len() == 2))
+            role.rules
+                .iter()
+                .flatten()
+                .all(|rule| rule.resource_names.as_ref().is_some_and(|names| names.len() == 2))
         })
         .await;
     place
@@ -53,7 +62,9 @@ async fn a_pool_joins_and_leaves_a_group_and_the_server_follows() {
     place.gone::<LicensePool>("alpha").await;
     place.until::<ConfigMap>(SERVER, "serves the other", |config| products(config) == "two\n").await;
     let deployment = place
-        .until::<Deployment>(SERVER, "is shaped by the other", |it| it.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2)))
+        .until::<Deployment>(SERVER, "is shaped by the other", |it| {
+            it.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
+        })
         .await;
     assert_eq!(deployment.metadata.uid, after.metadata.uid, "it is the same Deployment");
     place.gone::<Service>("alpha-license").await;

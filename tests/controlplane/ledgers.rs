@@ -21,7 +21,8 @@ async fn another_holder_needs_a_larger_generation() {
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
     place.write_record("cad", "one", 5, 0).await.unwrap();
     place.write_record("cad", "one", 5, 1).await.expect("its own holder writes on");
-    let refusal = place.write_record("cad", "other", 5, 1).await.expect_err("another holder took over without a fence");
+    let refusal =
+        place.write_record("cad", "other", 5, 1).await.expect_err("another holder took over without a fence");
     assert!(refusal.contains("a SeatLedger changes its holder only with a larger generation"), "{refusal}");
     place.write_record("cad", "other", 6, 1).await.expect("a fenced takeover");
 }
@@ -33,7 +34,8 @@ async fn a_record_cannot_be_removed() {
     let mut ledger = place.own("cad", 1, 0).await.unwrap();
     ledger.status = None;
     let api = place.api::<SeatLedger>();
-    let refusal = api.replace_status("cad", &Default::default(), &ledger).await.expect_err("the record was removed");
+    let refusal =
+        api.replace_status("cad", &Default::default(), &ledger).await.expect_err("the record was removed");
     assert!(refusal.to_string().contains("the record of a SeatLedger cannot be removed"), "{refusal}");
 }
 

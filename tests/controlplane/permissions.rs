@@ -64,7 +64,8 @@ async fn token_of_the_deployed_account(place: &Place) -> String {
     apply(place.api::<Role>(), deployed("Role", here)).await;
     apply(place.api::<RoleBinding>(), deployed("RoleBinding", here)).await;
     let accounts = place.api::<ServiceAccount>();
-    let made = accounts.create_token_request("genie-lm", &PostParams::default(), &TokenRequest::default()).await;
+    let made =
+        accounts.create_token_request("genie-lm", &PostParams::default(), &TokenRequest::default()).await;
     made.unwrap().status.unwrap().token
 }
 
@@ -82,7 +83,8 @@ async fn the_deployed_rights_are_enough_for_everything() {
         "spec": { "poolRef": { "name": "cad", "namespace": place.namespace } },
     }));
     grants.create(&PostParams::default(), &grant.unwrap()).await.unwrap();
-    let refused = |grant: &LicenseGrant| because(conditions_of(grant), "Accepted", "False", "NotAllowedByPool");
+    let refused =
+        |grant: &LicenseGrant| because(conditions_of(grant), "Accepted", "False", "NotAllowedByPool");
     until(grants.clone(), "designers", "is not allowed", refused).await;
 
     let selector = json!({ "from": "Selector", "selector": { "matchLabels": { "cad": "yes" } } });
@@ -101,7 +103,9 @@ async fn the_deployed_rights_are_enough_for_everything() {
     until(grants, "designers", "is not allowed any more", refused).await;
 
     let key = ActivationKey::generate().unwrap();
-    place.create::<Secret>(json!({ "metadata": { "name": "mine" }, "stringData": { "key": key.as_str() } })).await;
+    place
+        .create::<Secret>(json!({ "metadata": { "name": "mine" }, "stringData": { "key": key.as_str() } }))
+        .await;
     let subjects = json!([{ "kind": "ActivationKey", "keySecretRef": { "name": "mine" } }]);
     place.grant("brings-its-key", json!({ "poolRef": { "name": "cad" }, "subjects": subjects })).await;
     assert_eq!(place.ready_grant("brings-its-key").await, key.as_str());
@@ -125,7 +129,8 @@ async fn events_tell_a_change_once() {
     place.until_audited("the last event", |write| write.starts_with("create events team.")).await;
     let told = || async {
         let events = place.api::<Event>().list(&ListParams::default()).await.unwrap();
-        let about = |event: &Event| event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some("team"));
+        let about =
+            |event: &Event| event.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some("team"));
         events.items.into_iter().filter(about).collect::<Vec<_>>()
     };
     let ready = |events: &[Event]| events.iter().any(|event| event.reason.as_deref() == Some("Ready"));

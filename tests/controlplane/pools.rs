@@ -38,7 +38,10 @@ async fn a_pool_becomes_everything_that_its_servers_need() {
     assert_yaml_snapshot!("network-policy", spec_of(&place.there::<NetworkPolicy>(SERVER).await, namespace));
     assert_yaml_snapshot!("pdb", spec_of(&place.there::<PodDisruptionBudget>(SERVER).await, namespace));
     assert_yaml_snapshot!("config-map", spec_of(&place.there::<ConfigMap>(SERVER).await, namespace));
-    assert_yaml_snapshot!("service-account", spec_of(&place.there::<ServiceAccount>(SERVER).await, namespace));
+    assert_yaml_snapshot!(
+        "service-account",
+        spec_of(&place.there::<ServiceAccount>(SERVER).await, namespace)
+    );
     assert_yaml_snapshot!("plan", spec_of(&place.there::<SeatPlan>("cad").await, namespace));
     assert_yaml_snapshot!("ledger", spec_of(&place.there::<SeatLedger>("cad").await, namespace));
     assert_yaml_snapshot!("lease", spec_of(&place.there::<Lease>("genie-lm.cad").await, namespace));
@@ -52,16 +55,27 @@ async fn a_pool_becomes_everything_that_its_servers_need() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secrets_of_a_server_hold_certificates_and_keys() {
     let place = Place::new("pool").await;
-    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": { "hostnames": ["license.example.com"] } })).await;
+    place
+        .pool(
+            "cad",
+            json!({ "product": "cad", "seats": 3, "server": { "hostnames": ["license.example.com"] } }),
+        )
+        .await;
     let tls = place.there::<Secret>(&format!("{SERVER}-tls")).await;
     let ca = place.there::<Secret>("genie-lm-ca").await;
     assert_eq!(text(&tls, "ca.crt"), text(&ca, "tls.crt"));
     let names = &tls.annotations()["genie-lm.io/tls-names"];
-    for name in ["genie-lm", "license.example.com", &format!("cad-license.{}.svc.cluster.local", place.namespace)] {
+    for name in
+        ["genie-lm", "license.example.com", &format!("cad-license.{}.svc.cluster.local", place.namespace)]
+    {
         assert!(names.split(',').any(|one| one == name), "{name} is not among {names}");
     }
     let peer = place.there::<Secret>(&format!("{SERVER}-peer")).await;
-    assert_eq!(text(&peer, "ca.crt"), text(&peer, "tls.crt"), "the peers' certificate is its own trust anchor");
+    assert_eq!(
+        text(&peer, "ca.crt"),
+        text(&peer, "tls.crt"),
+        "the peers' certificate is its own trust anchor"
+    );
     let keys = place.there::<Secret>(&format!("{SERVER}-keys")).await;
     assert_eq!(text(&keys, "primary"), "0");
     assert_eq!(keys.data.unwrap()["0"].0.len(), 32);
@@ -94,7 +108,9 @@ async fn a_new_ca_reaches_servers_and_bindings() {
     place.delete::<Secret>("genie-lm-ca").await;
     let ca = place.until::<Secret>("genie-lm-ca", "is another", |ca| text(ca, "tls.crt") != old).await;
     for secret in [format!("{SERVER}-tls"), "team-license".into()] {
-        place.until::<Secret>(&secret, "trusts the new CA", |it| text(it, "ca.crt") == text(&ca, "tls.crt")).await;
+        place
+            .until::<Secret>(&secret, "trusts the new CA", |it| text(it, "ca.crt") == text(&ca, "tls.crt"))
+            .await;
     }
     assert_eq!(key, text(&place.there::<Secret>("team-license").await, "key"), "the activation key stays");
 }
@@ -110,13 +126,15 @@ async fn the_status_speaks_of_the_generation_it_has_seen() {
     assert!(is(conditions_of(&pool), "Ready", "False"));
     let status = pool.status.unwrap();
     assert_eq!(status.endpoint, Some(format!("cad-license.{}.svc.cluster.local:1453", place.namespace)));
-    let since = status.conditions.iter().find(|one| one.type_ == "Accepted").unwrap().last_transition_time.clone();
+    let since =
+        status.conditions.iter().find(|one| one.type_ == "Accepted").unwrap().last_transition_time.clone();
 
     place.patch::<LicensePool>("cad", json!({ "spec": { "seats": 5 } })).await.unwrap();
     let pool = place
         .until::<LicensePool>("cad", "is seen with five seats", |pool| {
             let status = pool.status.clone().unwrap_or_default();
-            status.observed_generation == pool.metadata.generation && status.seats.is_some_and(|seats| seats.total == 5)
+            status.observed_generation == pool.metadata.generation
+                && status.seats.is_some_and(|seats| seats.total == 5)
         })
         .await;
     let accepted = conditions_of(&pool).iter().find(|one| one.type_ == "Accepted").unwrap();
@@ -188,7 +206,8 @@ async fn two_pools_of_one_product_are_told_of_each_other_and_the_older_serves() 
     assert_eq!(place.there::<SeatPlan>("cad").await.spec.pool, "first");
 
     place.delete::<LicensePool>("first").await;
-    let plan = place.until::<SeatPlan>("cad", "is the second pool's", |plan| plan.spec.pool == "second").await;
+    let plan =
+        place.until::<SeatPlan>("cad", "is the second pool's", |plan| plan.spec.pool == "second").await;
     assert_eq!(plan.spec.seats, 50);
 }
 
@@ -231,16 +250,29 @@ async fn every_object_that_somebody_deletes_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_somebody_changes_is_set_back_and_one_that_is_wanted_no_more_goes() {
     let place = Place::new("pool").await;
-    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": { "nodeSelector": { "disk": "fast" } } })).await;
+    place
+        .pool(
+            "cad",
+            json!({ "product": "cad", "seats": 3, "server": { "nodeSelector": { "disk": "fast" } } }),
+        )
+        .await;
     place.there::<Deployment>(SERVER).await;
     place.patch::<Deployment>(SERVER, json!({ "spec": { "replicas": 7 } })).await.unwrap();
     place
-        .until::<Deployment>(SERVER, "has two replicas again", |it| it.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2)))
+        .until::<Deployment>(SERVER, "has two replicas again", |it| {
+            it.spec.as_ref().is_some_and(|spec| spec.replicas == Some(2))
+        })
         .await;
-    place.patch::<LicensePool>("cad", json!({ "spec": { "server": { "nodeSelector": null } } })).await.unwrap();
+    place
+        .patch::<LicensePool>("cad", json!({ "spec": { "server": { "nodeSelector": null } } }))
+        .await
+        .unwrap();
     place
         .until::<Deployment>(SERVER, "has no node selector", |it| {
-            it.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).is_some_and(|pod| pod.node_selector.is_none())
+            it.spec
+                .as_ref()
+                .and_then(|spec| spec.template.spec.as_ref())
+                .is_some_and(|pod| pod.node_selector.is_none())
         })
         .await;
 }

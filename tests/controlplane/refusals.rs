@@ -64,7 +64,10 @@ async fn what_cannot_be_changed_says_what_to_do_instead() {
         (json!({ "spec": { "server": { "group": "other" } } }), sentences::GROUP_IMMUTABLE),
         (json!({ "spec": { "server": { "group": null } } }), sentences::GROUP_IMMUTABLE),
     ] {
-        let refusal = place.patch::<LicensePool>("cad", patch.clone()).await.expect_err(&format!("{patch} was accepted"));
+        let refusal = place
+            .patch::<LicensePool>("cad", patch.clone())
+            .await
+            .expect_err(&format!("{patch} was accepted"));
         assert!(refusal.contains(sentence), "{patch} was refused with another sentence: {refusal}");
     }
 }
@@ -80,7 +83,11 @@ async fn each_rule_of_a_grant_refuses_with_its_sentence() {
             json!({ "poolRef": { "name": "cad" }, "validity": { "gracePeriod": "1h" } }),
             sentences::GRANT_GRACE_PERIOD,
         ),
-        ("team", json!({ "poolRef": { "name": "cad" }, "seats": { "max": 0 } }), "greater than or equal to 1"),
+        (
+            "team",
+            json!({ "poolRef": { "name": "cad" }, "seats": { "max": 0 } }),
+            "greater than or equal to 1",
+        ),
         ("team", json!({}), "spec.poolRef"),
     ] {
         let refusal = place

@@ -47,7 +47,9 @@ async fn a_new_leader_that_looks_at_everything_writes_nothing() {
     }
     place.own("cad", 1, 2).await.unwrap();
     for pool in ["cad", "one", "two"] {
-        place.until::<LicensePool>(pool, "is Accepted", |pool| is(conditions_of(pool), "Accepted", "True")).await;
+        place
+            .until::<LicensePool>(pool, "is Accepted", |pool| is(conditions_of(pool), "Accepted", "True"))
+            .await;
     }
     place.there::<Deployment>("shared-license-group").await;
     look_again(&mut place, 1).await;
@@ -63,7 +65,9 @@ async fn a_busy_pool_writes_its_usage_at_most_once_in_five_seconds() {
     let place = Place::new("silence").await;
     place.pool("cad", json!({ "product": "cad", "seats": 100 })).await;
     place.own("cad", 1, 0).await.unwrap();
-    place.until::<LicensePool>("cad", "has an owner", |pool| is(conditions_of(pool), "LedgerReady", "True")).await;
+    place
+        .until::<LicensePool>("cad", "has an owner", |pool| is(conditions_of(pool), "LedgerReady", "True"))
+        .await;
     let before = place.writes().len();
     let start = std::time::Instant::now();
     for in_use in 1..=60 {
@@ -76,7 +80,8 @@ async fn a_busy_pool_writes_its_usage_at_most_once_in_five_seconds() {
         })
         .await;
     let allowed = 2 + start.elapsed().as_secs() as usize / 5;
-    let written = place.writes()[before..].iter().filter(|write| **write == "patch licensepools cad 200").count();
+    let written =
+        place.writes()[before..].iter().filter(|write| **write == "patch licensepools cad 200").count();
     assert!((1..=allowed).contains(&written), "{written} writes of usage, {allowed} at the most");
     assert_eq!(place.there::<SeatPlan>("cad").await.metadata.generation, Some(1));
 }

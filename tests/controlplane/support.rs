@@ -32,12 +32,24 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A kind in a namespace.
 pub trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<K> Kind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
 {
 }
 
@@ -140,7 +152,10 @@ impl Place {
         object["kind"] = json!(K::kind(&()));
         let path = K::url_path(&(), Some(&self.namespace));
         let request = kube::core::Request::new(path)
-            .create(&PostParams { field_manager: Some("user".into()), ..PostParams::default() }, object.to_string().into_bytes())
+            .create(
+                &PostParams { field_manager: Some("user".into()), ..PostParams::default() },
+                object.to_string().into_bytes(),
+            )
             .expect("a request");
         self.client.request(request).await.map_err(|error| error.to_string())
     }
@@ -175,7 +190,8 @@ impl Place {
 
     /// Waits until an object is gone.
     pub async fn gone<K: Kind>(&self, name: &str) {
-        let waited = timeout(DEADLINE, await_condition(self.api::<K>(), name, |object: Option<&K>| object.is_none()));
+        let waited =
+            timeout(DEADLINE, await_condition(self.api::<K>(), name, |object: Option<&K>| object.is_none()));
         waited.await.unwrap_or_else(|_| panic!("{} {name} is not gone", K::kind(&()))).expect("watched");
     }
 
@@ -191,7 +207,13 @@ impl Place {
         self.write_record(product, &nonce, generation, in_use).await
     }
 
-    pub async fn write_record(&self, product: &str, nonce: &str, generation: u64, in_use: u32) -> Result<SeatLedger, String> {
+    pub async fn write_record(
+        &self,
+        product: &str,
+        nonce: &str,
+        generation: u64,
+        in_use: u32,
+    ) -> Result<SeatLedger, String> {
         let mut ledger = self.there::<SeatLedger>(product).await;
         let record = json!({
             "generation": generation,
@@ -206,7 +228,8 @@ impl Place {
 
     /// The writes to this namespace by anybody but Kubernetes itself, as `verb resource name code`, in the audit log so far.
     pub fn writes(&self) -> Vec<String> {
-        let path = std::env::var("GENIE_LM_CONTROLPLANE_AUDIT").expect("GENIE_LM_CONTROLPLANE_AUDIT is set; run `make controlplane`");
+        let path = std::env::var("GENIE_LM_CONTROLPLANE_AUDIT")
+            .expect("GENIE_LM_CONTROLPLANE_AUDIT is set; run `make controlplane`");
         let log = std::fs::read_to_string(path).expect("the audit log can be read");
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let own = lines.filter(|line| {
@@ -229,7 +252,9 @@ impl Place {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("{what}: not in time; there were {:#?}", self.writes()));
+        timeout(DEADLINE, found)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: not in time; there were {:#?}", self.writes()));
     }
 }
 
@@ -246,23 +271,31 @@ pub async fn until<K>(api: Api<K>, name: &str, what: &str, holds: impl Fn(&K) ->
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource<DynamicType = ()> + 'static,
 {
-    let waited = timeout(DEADLINE, await_condition(api.clone(), name, |object: Option<&K>| object.is_some_and(&holds)));
+    let waited = timeout(
+        DEADLINE,
+        await_condition(api.clone(), name, |object: Option<&K>| object.is_some_and(&holds)),
+    );
     match waited.await {
         Ok(found) => found.expect("watched").expect("it is there"),
-        Err(_) => panic!("{} {name}: not \"{what}\" in time; it is {:#?}", K::kind(&()), api.get_opt(name).await),
+        Err(_) => {
+            panic!("{} {name}: not \"{what}\" in time; it is {:#?}", K::kind(&()), api.get_opt(name).await)
+        }
     }
 }
 
 /// Another namespace with labels; gives its name.
 pub async fn another_namespace(client: &Client, name: &str, labels: Value) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = serde_json::from_value(json!({ "metadata": { "generateName": format!("{name}-"), "labels": labels } }));
+    let namespace = serde_json::from_value(
+        json!({ "metadata": { "generateName": format!("{name}-"), "labels": labels } }),
+    );
     let made = api.create(&PostParams::default(), &namespace.expect("a namespace")).await;
     made.expect("a namespace can be made").name_any()
 }
 
 pub fn text(secret: &Secret, key: &str) -> String {
-    let data = secret.data.as_ref().and_then(|data| data.get(key)).unwrap_or_else(|| panic!("there is no {key}"));
+    let data =
+        secret.data.as_ref().and_then(|data| data.get(key)).unwrap_or_else(|| panic!("there is no {key}"));
     String::from_utf8(data.0.clone()).expect("text")
 }
 
@@ -311,7 +344,9 @@ pub fn spec_of<K: serde::Serialize>(object: &K, namespace: &str) -> Value {
         owner["uid"] = json!("UID");
     }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.retain(|name, _| !name.starts_with("genie-lm.io/applied") && !name.starts_with("deployment.kubernetes.io"));
+        annotations.retain(|name, _| {
+            !name.starts_with("genie-lm.io/applied") && !name.starts_with("deployment.kubernetes.io")
+        });
     }
     value.as_object_mut().expect("an object").remove("status");
     let text = value.to_string().replace(namespace, "NAMESPACE");
@@ -334,7 +369,9 @@ async fn config(token: Option<String>) -> Config {
     for user in kubeconfig.auth_infos.iter_mut().filter(|_| token.is_some()) {
         user.auth_info = Some(AuthInfo { token: token.clone().map(Into::into), ..AuthInfo::default() });
     }
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("the kubeconfig is one")
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("the kubeconfig is one")
 }
 
 async fn client() -> Client {

@@ -22,7 +22,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Pki(#[from] PkiError),
     /// There is a Secret of this name that is not the grant's.
-    #[error("there is a Secret {0} already that belongs to somebody else: delete it, or name the grant otherwise")]
+    #[error(
+        "there is a Secret {0} already that belongs to somebody else: delete it, or name the grant otherwise"
+    )]
     Taken(String),
 }
 

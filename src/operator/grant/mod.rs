@@ -63,7 +63,8 @@ impl GrantError {
 pub async fn reconcile(grant: Arc<LicenseGrant>, ctx: Arc<Context>) -> Result<Action, GrantError> {
     let (start, name) = (Instant::now(), ObjectName::of(&*grant));
     let result = steps(&ctx, grant).await;
-    ctx.metrics.reconciled(CONTROLLER, start.elapsed(), result.as_ref().err().map(Categorized::category));
+    let failure = result.as_ref().err().filter(|error| !error.is_passing()).map(Categorized::category);
+    ctx.metrics.reconciled(CONTROLLER, start.elapsed(), failure);
     if result.is_ok() {
         ctx.failures.none(CONTROLLER, &name);
     }
@@ -81,7 +82,8 @@ async fn steps(ctx: &Context, grant: Arc<LicenseGrant>) -> Result<Action, GrantE
         return Ok(Action::await_change());
     }
     let observed = observe::observe(ctx, grant).await.map_err(GrantError::Observe)?;
-    let verdict = validate::validate(&observed, &ctx.settings.cluster_domain).map_err(GrantError::Validate)?;
+    let verdict =
+        validate::validate(&observed, &ctx.settings.cluster_domain).map_err(GrantError::Validate)?;
     let (applied, next) = match &verdict {
         Verdict::Accepted(validated) => (apply::apply(ctx, &observed, validated).await, validated.next),
         Verdict::Waiting | Verdict::Refused(_) => (Ok(()), None),

@@ -8,14 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::{
     api::{LicenseGrant, LicensePool},
     compile::ObjectName,
-    operator::{
-        board::PoolView,
-        context::Context,
-        error::ApiError,
-        key_secrets::Brought,
-        names,
-        world::get,
-    },
+    operator::{board::PoolView, context::Context, error::ApiError, key_secrets::Brought, names, world::get},
 };
 
 /// A grant and what it depends on, at one moment.

@@ -34,11 +34,10 @@ pub async fn write(
     if new == old {
         return Ok(None);
     }
-    if (GrantStatus { seats: None, ..new.clone() }) == (GrantStatus { seats: None, ..old.clone() }) {
-        if let Err(due) = ctx.may_write_usage(super::CONTROLLER, &ObjectName::of(grant)) {
-            let wait = due.saturating_duration_since(tokio::time::Instant::now());
-            return Ok(Some(observed.now + wait));
-        }
+    let usage_only =
+        (GrantStatus { seats: None, ..new.clone() }) == (GrantStatus { seats: None, ..old.clone() });
+    if usage_only && let Err(due) = ctx.may_write_usage(super::CONTROLLER, &ObjectName::of(grant)) {
+        return Ok(Some(observed.now + due.saturating_duration_since(tokio::time::Instant::now())));
     }
     ctx.writer.status(grant, &new).await?;
     ctx.tell(&grant.object_ref(&()), &news(&old.conditions, &said)).await;
@@ -101,16 +100,21 @@ fn authorized(judgement: Option<&Judgement>) -> Says {
         Some(judgement) if judgement.is_authorized() => {
             Says::new("Authorized", true, camel_case(judgement.code.as_str_name()), "its key is good")
         }
-        Some(judgement) => {
-            Says::new("Authorized", false, camel_case(judgement.code.as_str_name()), judgement.message.clone())
-        }
+        Some(judgement) => Says::new(
+            "Authorized",
+            false,
+            camel_case(judgement.code.as_str_name()),
+            judgement.message.clone(),
+        ),
     }
 }
 
 /// `LICENSE_EXPIRED` as a reason of a condition: `LicenseExpired`.
 fn camel_case(code: &str) -> String {
     let code = code.strip_prefix("CODE_").unwrap_or(code);
-    let word = |word: &str| word.chars().take(1).chain(word.chars().skip(1).map(|c| c.to_ascii_lowercase())).collect::<String>();
+    let word = |word: &str| {
+        word.chars().take(1).chain(word.chars().skip(1).map(|c| c.to_ascii_lowercase())).collect::<String>()
+    };
     code.split('_').map(word).collect()
 }
 

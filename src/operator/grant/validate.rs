@@ -58,7 +58,11 @@ pub fn validate(observed: &Observed, cluster_domain: &str) -> Result<Verdict, Pk
     };
     let key = match &observed.brought {
         Some(brought) => brought.clone().map(Some),
-        None => observed.binding.as_deref().and_then(|secret| binding::key_of(&observed.grant, secret)).transpose(),
+        None => observed
+            .binding
+            .as_deref()
+            .and_then(|secret| binding::key_of(&observed.grant, secret))
+            .transpose(),
     };
     let key = match key {
         Ok(key) => key,

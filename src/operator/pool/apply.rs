@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 
 use super::{
     build::{Material, Wanted, WantedServer, certificate_secret, kept_keys, keys_secret, text},
@@ -144,10 +145,13 @@ fn new_peer(old: Option<&Secret>, now: Timestamp) -> Result<Material, PkiError> 
 /// The last step of a deletion: the ledger goes or stays, then the pool is let go, and all that it owns with it.
 pub async fn release(ctx: &Context, observed: &Observed) -> Result<(), ApiError> {
     let pool = &*observed.pool;
-    if let Some(ledger) = observed.live.ledger.as_deref() {
-        if pool.spec.deletion.ledger_reclaim_policy == LedgerReclaimPolicy::Delete {
-            ctx.writer.delete(ledger).await?;
-        }
+    let shared = observed
+        .neighbors
+        .iter()
+        .any(|other| other.uid() != pool.uid() && other.spec.product == pool.spec.product);
+    let delete = pool.spec.deletion.ledger_reclaim_policy == LedgerReclaimPolicy::Delete && !shared;
+    if let Some(ledger) = observed.live.ledger.as_deref().filter(|_| delete) {
+        ctx.writer.delete(ledger).await?;
     }
     ctx.writer.finalizer(pool, DRAIN_FINALIZER, false).await
 }

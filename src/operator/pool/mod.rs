@@ -53,7 +53,9 @@ pub enum PoolError {
 impl Categorized for PoolError {
     fn category(&self) -> Category {
         match self {
-            PoolError::Observe(error) | PoolError::Status(error) | PoolError::Release(error) => error.category(),
+            PoolError::Observe(error) | PoolError::Status(error) | PoolError::Release(error) => {
+                error.category()
+            }
             PoolError::Apply(error) => error.category(),
         }
     }
@@ -62,7 +64,9 @@ impl Categorized for PoolError {
 impl PoolError {
     fn is_passing(&self) -> bool {
         match self {
-            PoolError::Observe(error) | PoolError::Status(error) | PoolError::Release(error) => error.is_conflict(),
+            PoolError::Observe(error) | PoolError::Status(error) | PoolError::Release(error) => {
+                error.is_conflict()
+            }
             PoolError::Apply(error) => error.is_passing(),
         }
     }
@@ -72,7 +76,8 @@ impl PoolError {
 pub async fn reconcile(pool: Arc<LicensePool>, ctx: Arc<Context>) -> Result<Action, PoolError> {
     let (start, name) = (Instant::now(), ObjectName::of(&*pool));
     let result = steps(&ctx, pool).await;
-    ctx.metrics.reconciled(CONTROLLER, start.elapsed(), result.as_ref().err().map(Categorized::category));
+    let failure = result.as_ref().err().filter(|error| !error.is_passing()).map(Categorized::category);
+    ctx.metrics.reconciled(CONTROLLER, start.elapsed(), failure);
     if result.is_ok() {
         ctx.failures.none(CONTROLLER, &name);
     }
@@ -99,7 +104,8 @@ async fn steps(ctx: &Context, pool: Arc<LicensePool>) -> Result<Action, PoolErro
         None => Ok(()),
     };
     publish(ctx, &observed, &verdict, applied.is_ok()).await;
-    let status_due = status::write(ctx, &observed, &verdict, applied.as_ref().err()).await.map_err(PoolError::Status)?;
+    let status_due =
+        status::write(ctx, &observed, &verdict, applied.as_ref().err()).await.map_err(PoolError::Status)?;
     applied.map_err(PoolError::Apply)?;
     Ok(time::requeue(observed.now, [status_due, next(&observed, &verdict)].into_iter().flatten().min()))
 }
@@ -136,7 +142,7 @@ fn next(observed: &Observed, verdict: &Verdict) -> Option<Timestamp> {
     let makes = verdict.validated.as_ref().is_some_and(|validated| validated.makes.is_some());
     let certificates = [&observed.live.tls, &observed.live.peer];
     let renewals = certificates.into_iter().filter_map(|secret| secret.as_deref().and_then(build::renewal));
-    let warning = plan.and_then(|plan| status::warning_begins(plan));
+    let warning = plan.and_then(status::warning_begins);
     let moments = [stage, warning, plan.and_then(|plan| compile::next_expiry(plan, now))];
     moments.into_iter().flatten().chain(renewals.filter(|_| makes)).filter(|moment| *moment > now).min()
 }

@@ -43,11 +43,9 @@ pub async fn write(
     if new == old {
         return Ok(None);
     }
-    if without_usage(&new) == without_usage(&old) {
-        if let Err(due) = ctx.may_write_usage(super::CONTROLLER, &ObjectName::of(pool)) {
-            let wait = due.saturating_duration_since(tokio::time::Instant::now());
-            return Ok(Some(observed.now + wait));
-        }
+    let usage_only = without_usage(&new) == without_usage(&old);
+    if usage_only && let Err(due) = ctx.may_write_usage(super::CONTROLLER, &ObjectName::of(pool)) {
+        return Ok(Some(observed.now + due.saturating_duration_since(tokio::time::Instant::now())));
     }
     ctx.writer.status(pool, &new).await?;
     ctx.tell(&pool.object_ref(&()), &news(&old.conditions, &said)).await;
@@ -87,7 +85,8 @@ fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolS
         grants: plan.map_or(0, |plan| u32::try_from(plan.grants.len()).unwrap_or(u32::MAX)),
         endpoint: match plan {
             Some(_) => {
-                let host = names::host(&pool.name_any(), &pool.namespace().unwrap_or_default(), cluster_domain);
+                let host =
+                    names::host(&pool.name_any(), &pool.namespace().unwrap_or_default(), cluster_domain);
                 Some(format!("{host}:1453"))
             }
             None => old.and_then(|old| old.endpoint.clone()),
@@ -162,21 +161,27 @@ fn license_valid(plan: &SeatPlanSpec, now: Timestamp) -> Says {
     };
     let grace = plan.validity.grace_period.and_then(|grace| end.checked_add(grace.get()).ok());
     match grace.filter(|until| *until > now) {
-        Some(until) => Says::new("LicenseValid", true, "Grace", format!("it ended at {end} and works until {until}")),
-        None => Says::new("LicenseValid", false, "Expired", format!("it ended at {end}: extend spec.validity")),
+        Some(until) => {
+            Says::new("LicenseValid", true, "Grace", format!("it ended at {end} and works until {until}"))
+        }
+        None => {
+            Says::new("LicenseValid", false, "Expired", format!("it ended at {end}: extend spec.validity"))
+        }
     }
 }
 
 fn ledger_ready(observed: &Observed, record: Option<&Record>) -> Says {
     let says = |holds, reason, message: String| Says::new("LedgerReady", holds, reason, message);
-    let deleted = observed.live.ledger.as_ref().is_some_and(|ledger| ledger.metadata.deletion_timestamp.is_some());
+    let deleted =
+        observed.live.ledger.as_ref().is_some_and(|ledger| ledger.metadata.deletion_timestamp.is_some());
     match record {
         None => says(false, "NoOwner", "no server has taken the ledger yet".into()),
         Some(record) if record.sealed.is_some() => {
             says(false, "HandingOver", format!("{} has given the ledger up", record.holder.pod_name))
         }
         Some(_) if deleted => {
-            let message = "somebody deleted the SeatLedger; it is kept while the pool is there, and goes with it";
+            let message =
+                "somebody deleted the SeatLedger; it is kept while the pool is there, and goes with it";
             says(true, "KeptFromDeletion", message.into())
         }
         Some(record) => says(true, "Owned", format!("{} decides", record.holder.pod_name)),
@@ -203,8 +208,12 @@ fn ready(said: &[Says], observed: &Observed, stage: Stage) -> Says {
     let bad = said.iter().find(|says| !says.holds());
     match (bad, stage) {
         (_, Stage::Draining(_)) => Says::new("Ready", false, "Draining", "it is being deleted: no new seats"),
-        (_, Stage::Revoked(_)) => Says::new("Ready", false, "Revoked", "it is being deleted, and its deadline has passed"),
-        (Some(bad), _) => Says::new("Ready", false, bad.reason.clone(), format!("{} is False: {}", bad.type_, bad.message)),
+        (_, Stage::Revoked(_)) => {
+            Says::new("Ready", false, "Revoked", "it is being deleted, and its deadline has passed")
+        }
+        (Some(bad), _) => {
+            Says::new("Ready", false, bad.reason.clone(), format!("{} is False: {}", bad.type_, bad.message))
+        }
         (None, _) if observed.pool.spec.suspend => {
             Says::new("Ready", false, "Suspended", "spec.suspend is true: no new seats, renewals go on")
         }

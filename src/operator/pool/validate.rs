@@ -94,6 +94,8 @@ pub fn validate(observed: &Observed) -> Verdict {
         .map(|one| GrantInput { grant: &one.grant, keys: one.keys.clone(), allowed: one.allowed })
         .collect();
     let mut compiled = compile::compile(&input, &grants);
+    // A refused pool has no servers of its own to wait for (the ledger of its product may be another pool's).
+    let stage = if compiled.plan.is_err() && stage != Stage::Serving { Stage::Gone } else { stage };
     let generation = highest_seen(pool, record, input.min_generation);
     if let Ok(plan) = &mut compiled.plan {
         plan.min_generation = min_generation(plan, &observed.live, generation);
@@ -114,7 +116,8 @@ pub fn record(live: &Live) -> Option<&Record> {
 }
 
 fn highest_seen(pool: &LicensePool, record: Option<&Record>, planned: u64) -> u64 {
-    let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.generation);
+    let told =
+        pool.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.generation);
     told.max(planned).max(record.map_or(0, |record| record.generation.0))
 }
 
@@ -130,7 +133,10 @@ fn min_generation(compiled: &SeatPlanSpec, live: &Live, highest: u64) -> u64 {
 }
 
 /// The server that this pool makes, if it is the one that makes it.
-fn server(observed: &Observed, conflicts: &std::collections::BTreeMap<ObjectName, compile::Conflicts>) -> Option<Server> {
+fn server(
+    observed: &Observed,
+    conflicts: &std::collections::BTreeMap<ObjectName, compile::Conflicts>,
+) -> Option<Server> {
     let pool = &observed.pool;
     if pool.spec.server.group.is_none() {
         return Some(Server { pools: vec![pool.clone()] });

@@ -133,7 +133,8 @@ impl Pulls for LicensePool {
         let group = &self.spec.server.group;
         let related = |pool: &LicensePool| {
             pool.namespace() == self.namespace()
-                && (pool.spec.product == self.spec.product || (group.is_some() && pool.spec.server.group == *group))
+                && (pool.spec.product == self.spec.product
+                    || (group.is_some() && pool.spec.server.group == *group))
         };
         triggers.pools_where(world, related).await;
     }

@@ -132,7 +132,8 @@ async fn run<K: Watchable>(
     metrics: Arc<Metrics>,
 ) {
     let kind = <K as Resource>::kind(&());
-    let events = stream.default_backoff().modify(|object| object.managed_fields_mut().clear()).reflect(writer);
+    let events =
+        stream.default_backoff().modify(|object| object.managed_fields_mut().clear()).reflect(writer);
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

@@ -8,9 +8,9 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
-            Volume, VolumeMount, WeightedPodAffinityTerm,
+            HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+            PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+            SecurityContext, Volume, VolumeMount, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -80,7 +80,8 @@ fn pod(server: &str, shape: &ServerSpec, settings: &Settings) -> PodSpec {
         node_selector: Some(shape.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(shape.tolerations.clone()).filter(|list| !list.is_empty()),
         affinity: Some(shape.affinity.clone().unwrap_or_else(|| apart(server))),
-        topology_spread_constraints: Some(shape.topology_spread_constraints.clone()).filter(|list| !list.is_empty()),
+        topology_spread_constraints: Some(shape.topology_spread_constraints.clone())
+            .filter(|list| !list.is_empty()),
         priority_class_name: shape.priority_class_name.clone(),
         ..PodSpec::default()
     }
@@ -104,7 +105,11 @@ fn container(shape: &ServerSpec, settings: &Settings) -> Container {
         image: Some(shape.image.clone().unwrap_or_else(|| settings.server_image.clone())),
         args: Some(args.map(str::to_owned).to_vec()),
         env: Some(env(shape)),
-        ports: Some([("genie-lm", 1453), ("peer", 1454), ("http", 9453)].map(|(name, port)| container_port(name, port)).to_vec()),
+        ports: Some(
+            [("genie-lm", 1453), ("peer", 1454), ("http", 9453)]
+                .map(|(name, port)| container_port(name, port))
+                .to_vec(),
+        ),
         resources: Some(shape.resources.clone().unwrap_or_else(small)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -113,9 +118,21 @@ fn container(shape: &ServerSpec, settings: &Settings) -> Container {
             ..SecurityContext::default()
         }),
         // Starting takes well under a second; a pod that the API server does not let start waits for it half a minute.
-        startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(30), ..probe("/readyz") }),
-        readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe("/readyz") }),
-        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
+        startup_probe: Some(Probe {
+            period_seconds: Some(1),
+            failure_threshold: Some(30),
+            ..probe("/readyz")
+        }),
+        readiness_probe: Some(Probe {
+            period_seconds: Some(5),
+            failure_threshold: Some(2),
+            ..probe("/readyz")
+        }),
+        liveness_probe: Some(Probe {
+            period_seconds: Some(10),
+            failure_threshold: Some(3),
+            ..probe("/livez")
+        }),
         volume_mounts: Some(
             ["pools", "tls", "peer", "keys"]
                 .map(|name| VolumeMount {
@@ -184,7 +201,10 @@ fn volumes(server: &str) -> Vec<Volume> {
     vec![
         Volume {
             name: "pools".into(),
-            config_map: Some(ConfigMapVolumeSource { name: server.into(), ..ConfigMapVolumeSource::default() }),
+            config_map: Some(ConfigMapVolumeSource {
+                name: server.into(),
+                ..ConfigMapVolumeSource::default()
+            }),
             ..Volume::default()
         },
         secret("tls", names::tls_secret(server)),

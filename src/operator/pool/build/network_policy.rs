@@ -17,7 +17,8 @@ use crate::operator::{
 };
 
 pub(super) fn network_policy(validated: &Validated, server: &Server) -> NetworkPolicy {
-    let pods = LabelSelector { match_labels: Some(names::selector(&validated.server)), match_expressions: None };
+    let pods =
+        LabelSelector { match_labels: Some(names::selector(&validated.server)), match_expressions: None };
     let own = NetworkPolicyPeer { pod_selector: Some(pods.clone()), ..NetworkPolicyPeer::default() };
     NetworkPolicy {
         metadata: server_meta(validated, server, validated.server.clone()),

@@ -84,7 +84,11 @@ pub fn keys_secret(validated: &Validated, server: &Server, key: Vec<u8>) -> Secr
 }
 
 /// `S-keys`, with the keys that it has.
-pub fn kept_keys(validated: &Validated, server: &Server, data: Option<BTreeMap<String, ByteString>>) -> Secret {
+pub fn kept_keys(
+    validated: &Validated,
+    server: &Server,
+    data: Option<BTreeMap<String, ByteString>>,
+) -> Secret {
     Secret {
         metadata: server_meta(validated, server, names::keys_secret(&validated.server)),
         type_: Some("Opaque".into()),
@@ -111,7 +115,9 @@ mod tests {
     #[test]
     fn a_certificate_is_kept_until_its_names_its_ca_or_the_time_say_otherwise() {
         let names = ["a".to_owned(), "b".to_owned()];
-        let kept = |live: &Secret, now: &str| Material::kept(Some(live), &names, Some("ca"), now.parse().unwrap()).is_some();
+        let kept = |live: &Secret, now: &str| {
+            Material::kept(Some(live), &names, Some("ca"), now.parse().unwrap()).is_some()
+        };
         assert!(kept(&live("a,b", "ca"), "2029-12-31T23:59:59Z"));
         assert!(!kept(&live("a,b", "ca"), "2030-01-01T00:00:00Z"));
         assert!(!kept(&live("a", "ca"), "2029-01-01T00:00:00Z"));
