@@ -29,6 +29,11 @@ impl Says {
         Self { type_, status, reason: reason.into(), message: message.into() }
     }
 
+    /// A condition that is about to be decided.
+    pub fn unknown(type_: &'static str, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { type_, status: "Unknown", reason: reason.into(), message: message.into() }
+    }
+
     /// Whether it is True.
     pub fn holds(&self) -> bool {
         self.status == "True"
@@ -53,16 +58,26 @@ pub fn merge(old: &[Condition], said: &[Says], generation: Option<i64>, now: Tim
 }
 
 /// What is news for a reader of events: a condition with another reason than before; each reason once, because one
-/// cause shows in several conditions.
+/// cause shows in several conditions. What begins as it should is no news, but for Ready.
 pub fn news<'a>(old: &[Condition], said: &'a [Says]) -> Vec<&'a Says> {
-    let same = |says: &Says| old.iter().any(|old| old.type_ == says.type_ && old.reason == says.reason);
     let mut news: Vec<&Says> = Vec::new();
-    for says in said.iter().filter(|says| !same(says)) {
+    for says in said.iter().filter(|says| is_news(old, says)) {
         if !news.iter().any(|told| told.reason == says.reason) {
             news.push(says);
         }
     }
     news
+}
+
+fn is_news(old: &[Condition], says: &Says) -> bool {
+    if says.status == "Unknown" {
+        return false;
+    }
+    match old.iter().find(|old| old.type_ == says.type_) {
+        None => says.type_ == "Accepted" && !says.holds(),
+        Some(old) if old.status == "Unknown" => says.type_ == "Ready" || !says.holds(),
+        Some(old) => old.reason != says.reason,
+    }
 }
 
 /// A status must read back as it was written, and times are written in seconds.
@@ -100,5 +115,15 @@ mod tests {
         let said =
             ["Accepted", "Authorized", "Ready"].map(|type_| Says::new(type_, false, "PoolNotFound", "…"));
         assert_eq!(news(&[], &said), [&said[0]]);
+    }
+
+    #[test]
+    fn a_grant_that_begins_as_it_should_is_told_once() {
+        let begun =
+            [Says::new("Accepted", true, "Accepted", "…"), Says::unknown("Ready", "PlanPending", "…")];
+        assert!(news(&[], &begun).is_empty());
+        let old = merge(&[], &begun, None, at(1));
+        let done = [Says::new("Accepted", true, "Accepted", "…"), Says::new("Ready", true, "Ready", "…")];
+        assert_eq!(news(&old, &done), [&done[1]]);
     }
 }

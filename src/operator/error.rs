@@ -49,7 +49,7 @@ pub trait Categorized: std::error::Error {
 
 /// A request to the API server that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {kind} {namespace}/{name}: {source}")]
+#[error("cannot {verb} {kind} {namespace}/{name}: {}", sentence(source))]
 pub struct ApiError {
     /// What was tried.
     pub verb: &'static str,
@@ -95,9 +95,22 @@ impl ApiError {
         matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
     }
 
+    /// Whether somebody who may decides against it: a quota, an admission webhook, missing rights.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code == 403)
+    }
+
     /// Whether there is no such object.
     pub fn is_not_found(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if status.code == 404)
+    }
+}
+
+/// The API server's own sentence, where it has one.
+fn sentence(source: &kube::Error) -> String {
+    match source {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use insta::assert_yaml_snapshot;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, ResourceQuota, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{Role, RoleBinding},
@@ -219,6 +219,28 @@ async fn a_hostname_that_fits_no_certificate_is_refused_by_condition() {
         .until::<LicensePool>("cad", "is refused", |pool| is(conditions_of(pool), "Accepted", "False"))
         .await;
     assert!(message(&pool, "Accepted").contains("spec.server.hostnames"), "{}", message(&pool, "Accepted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_quota_refuses_is_told_and_goes_on_when_the_quota_allows_it() {
+    let mut place = Place::empty("pool").await;
+    let none = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "services": "0" } } });
+    place.create::<ResourceQuota>(none).await;
+    place
+        .until::<ResourceQuota>("none", "counts", |quota| {
+            quota
+                .status
+                .as_ref()
+                .is_some_and(|status| status.hard.as_ref().is_some_and(|hard| !hard.is_empty()))
+        })
+        .await;
+    place.start("operator-0").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    let refused = |pool: &LicensePool| because(conditions_of(pool), "Accepted", "False", "RefusedByCluster");
+    let pool = place.until::<LicensePool>("cad", "is refused", refused).await;
+    assert!(message(&pool, "Accepted").contains("exceeded quota"), "{}", message(&pool, "Accepted"));
+    place.delete::<ResourceQuota>("none").await;
+    place.until::<LicensePool>("cad", "goes on", |pool| is(conditions_of(pool), "Accepted", "True")).await;
 }
 
 async fn heals<K: Kind>(place: &Place, name: &str) {

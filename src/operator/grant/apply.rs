@@ -38,6 +38,14 @@ impl Categorized for ApplyError {
     }
 }
 
+impl ApplyError {
+    /// Whether the user has to know; the rest is logged and tried again.
+    pub fn is_told(&self) -> bool {
+        let forbidden = matches!(self, ApplyError::Api(error) if error.is_forbidden());
+        forbidden || self.category() != Category::Cluster
+    }
+}
+
 /// See the module.
 pub async fn apply(ctx: &Context, observed: &Observed, validated: &Validated) -> Result<(), ApplyError> {
     let grant = &*observed.grant;

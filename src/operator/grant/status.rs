@@ -15,7 +15,7 @@ use crate::{
     operator::{
         conditions::{Says, merge, news},
         context::Context,
-        error::{ApiError, Categorized, Category},
+        error::ApiError,
     },
 };
 
@@ -28,7 +28,7 @@ pub async fn write(
 ) -> Result<Option<Timestamp>, ApiError> {
     let grant = &*observed.grant;
     let old = grant.status.clone().unwrap_or_default();
-    let failure = failure.filter(|failure| failure.category() != Category::Cluster);
+    let failure = failure.filter(|failure| failure.is_told());
     let Some((mut new, said)) = status(observed, verdict, failure, &old) else { return Ok(None) };
     new.conditions = merge(&old.conditions, &said, grant.metadata.generation, observed.now);
     if new == old {
@@ -86,7 +86,7 @@ fn accepted(validated: &Validated, written: bool, failure: Option<&ApplyError>) 
     let authorized = authorized(validated.judgement.as_ref());
     let ready = match failure {
         Some(failure) => Says::new("Ready", false, "SecretRefused", failure.to_string()),
-        None if !written => Says::new("Ready", false, "SecretPending", "its Secret is being made"),
+        None if !written => Says::unknown("Ready", "SecretPending", "its Secret is being made"),
         None if !authorized.holds() => Says { type_: "Ready", ..authorized.clone() },
         None => Says::new("Ready", true, "Ready", "its Secret can be mounted, and seats can be checked out"),
     };
@@ -95,7 +95,7 @@ fn accepted(validated: &Validated, written: bool, failure: Option<&ApplyError>) 
 
 fn authorized(judgement: Option<&Judgement>) -> Says {
     match judgement {
-        None => Says::new("Authorized", false, "PlanPending", "the servers do not know it with its key yet"),
+        None => Says::unknown("Authorized", "PlanPending", "the servers do not know it with its key yet"),
         // The judgement's own sentence may count days, and a status holds nothing that changes by itself.
         Some(judgement) if judgement.is_authorized() => {
             Says::new("Authorized", true, camel_case(judgement.code.as_str_name()), "its key is good")

@@ -46,6 +46,13 @@ impl Categorized for ApplyError {
 }
 
 impl ApplyError {
+    /// Whether the user has to know: what the cluster cannot do for the moment is logged and tried again, and a status
+    /// that says so would be one more write; what it refuses stays.
+    pub fn is_told(&self) -> bool {
+        let forbidden = matches!(self, ApplyError::Api(error) if error.is_forbidden());
+        forbidden || self.category() != Category::Cluster
+    }
+
     /// Whether it settles by itself in a moment, because a cache was behind.
     pub fn is_passing(&self) -> bool {
         match self {

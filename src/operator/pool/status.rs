@@ -34,8 +34,7 @@ pub async fn write(
     failure: Option<&ApplyError>,
 ) -> Result<Option<Timestamp>, ApiError> {
     let pool = &*observed.pool;
-    // What the cluster refuses for now is logged and tried again; a status that says so would be one more write.
-    let failure = failure.filter(|failure| failure.category() != Category::Cluster);
+    let failure = failure.filter(|failure| failure.is_told());
     let said = conditions(observed, verdict, failure);
     let old = pool.status.clone().unwrap_or_default();
     let mut new = status(observed, verdict, &ctx.settings.cluster_domain);
@@ -200,7 +199,7 @@ fn available(deployment: Option<&Deployment>) -> Says {
             let message = condition.message.clone().unwrap_or_else(|| "too few servers are ready".into());
             Says::new("Available", false, "TooFewServers", message)
         }
-        None => Says::new("Available", false, "NotStarted", "the Deployment has not started a server yet"),
+        None => Says::new("Available", false, "TooFewServers", "the Deployment has not started a server yet"),
     }
 }
 

@@ -124,6 +124,12 @@ pub(super) trait Watched: Watchable + Resource<Scope = NamespaceResourceScope> {
 
 impl<K: Watchable + Resource<Scope = NamespaceResourceScope>> Watched for K {}
 
+/// Takes off what nobody here reads; kubectl's annotation would hold the contents of a Secret that was applied.
+fn forget(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+}
+
 async fn run<K: Watchable>(
     stream: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send,
     writer: Writer<K>,
@@ -132,8 +138,7 @@ async fn run<K: Watchable>(
     metrics: Arc<Metrics>,
 ) {
     let kind = <K as Resource>::kind(&());
-    let events =
-        stream.default_backoff().modify(|object| object.managed_fields_mut().clear()).reflect(writer);
+    let events = stream.default_backoff().modify(forget).reflect(writer);
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {
