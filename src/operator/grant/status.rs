@@ -59,6 +59,10 @@ fn status(
         }
         Verdict::Accepted(validated) => {
             let written = validated.key.is_some() && observed.binding.is_some() && failure.is_none();
+            if !written && failure.is_none() {
+                // The Secret was made just now; its watch brings it in a moment, and then there is more to tell.
+                return None;
+            }
             let new = GrantStatus {
                 conditions: Vec::new(),
                 observed_generation,
@@ -67,7 +71,7 @@ fn status(
                 key_id: validated.accepted.key_id.clone(),
                 expires: validated.accepted.expires.map(|time| time.to_string()),
             };
-            Some((new, accepted(validated, written, failure)))
+            Some((new, accepted(validated, failure)))
         }
     }
 }
@@ -78,7 +82,7 @@ fn refused(reasons: &Reasons<GrantReason>) -> Vec<Says> {
     vec![says("Accepted"), says("Authorized"), says("Ready")]
 }
 
-fn accepted(validated: &Validated, written: bool, failure: Option<&ApplyError>) -> Vec<Says> {
+fn accepted(validated: &Validated, failure: Option<&ApplyError>) -> Vec<Says> {
     let accepted = match Reasons::<GrantReason>::new(validated.accepted.warnings.clone()) {
         Some(warnings) => Says::new("Accepted", true, warnings.reason(), warnings.to_string()),
         None => Says::new("Accepted", true, "Accepted", "the pool accepts it"),
@@ -86,7 +90,6 @@ fn accepted(validated: &Validated, written: bool, failure: Option<&ApplyError>) 
     let authorized = authorized(validated.judgement.as_ref());
     let ready = match failure {
         Some(failure) => Says::new("Ready", false, "SecretRefused", failure.to_string()),
-        None if !written => Says::unknown("Ready", "SecretPending", "its Secret is being made"),
         None if !authorized.holds() => Says { type_: "Ready", ..authorized.clone() },
         None => Says::new("Ready", true, "Ready", "its Secret can be mounted, and seats can be checked out"),
     };
