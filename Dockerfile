@@ -10,6 +10,6 @@ RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && cp "target/$target/release/genie-lm" /genie-lm
 
 FROM scratch
-COPY --from=builder /genie-lm /genie-lm
+COPY --from=builder /genie-lm /bin/genie-lm
 USER 65532:65532
-ENTRYPOINT ["/genie-lm"]
+ENTRYPOINT ["/bin/genie-lm"]

@@ -39,7 +39,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 strip -o "$work/genie-lm" "$program"
 chmod 755 "$work/genie-lm"
-archive "$tag" "$work/image.tar" 65532:65532 '["/genie-lm"]' "$work/genie-lm:/genie-lm"
+archive "$tag" "$work/image.tar" 65532:65532 '["/bin/genie-lm"]' "$work/genie-lm:/bin/genie-lm"
 
 bytes=$(stat -c %s "$work/image.tar")
 size=$((bytes / 1000000)).$((bytes / 100000 % 10))
