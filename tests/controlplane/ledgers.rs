@@ -4,7 +4,7 @@ use genie_lm::api::{LicensePool, SeatLedger, SeatPlan};
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::support::Place;
+use crate::support::{Place, record};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_smaller_generation_is_refused() {
@@ -19,12 +19,14 @@ async fn a_smaller_generation_is_refused() {
 async fn another_holder_needs_a_larger_generation() {
     let place = Place::new("ledger").await;
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
-    place.write_record("cad", "one", 5, 0).await.unwrap();
-    place.write_record("cad", "one", 5, 1).await.expect("its own holder writes on");
-    let refusal =
-        place.write_record("cad", "other", 5, 1).await.expect_err("another holder took over without a fence");
+    place.write_record("cad", record("one", 5, 0)).await.unwrap();
+    place.write_record("cad", record("one", 5, 1)).await.expect("its own holder writes on");
+    let refusal = place
+        .write_record("cad", record("other", 5, 1))
+        .await
+        .expect_err("another holder took over without a fence");
     assert!(refusal.contains("a SeatLedger changes its holder only with a larger generation"), "{refusal}");
-    place.write_record("cad", "other", 6, 1).await.expect("a fenced takeover");
+    place.write_record("cad", record("other", 6, 1)).await.expect("a fenced takeover");
 }
 
 #[tokio::test(flavor = "multi_thread")]

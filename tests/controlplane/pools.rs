@@ -1,6 +1,6 @@
 //! A pool becomes a server, stays one, and says so.
 
-use genie_lm::api::{LicensePool, SeatLedger, SeatPlan};
+use genie_lm::api::{LicenseGrant, LicensePool, SeatLedger, SeatPlan};
 use insta::assert_yaml_snapshot;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::support::{Kind, Place, because, conditions_of, is, message, spec_of, text};
+use crate::support::{Kind, Place, because, conditions_of, is, message, record, spec_of, text};
 
 const SERVER: &str = "cad-license-server";
 
@@ -164,6 +164,37 @@ async fn what_the_owner_writes_into_the_ledger_is_seen_in_the_status() {
         .await;
     let in_force = pool.status.unwrap().seats.unwrap().in_force;
     assert_eq!(in_force, 2, "what the ledger promises counts until it is lowered there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_shows_while_it_lasts_and_usage_shows_by_grant_and_feature() {
+    let place = Place::new("pool").await;
+    let features = json!([{ "name": "render", "seats": 2 }]);
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "features": features })).await;
+    place.grant("team", json!({ "poolRef": { "name": "cad" } })).await;
+    place.ready_grant("team").await;
+    let mut takeover = record("two", 2, 2);
+    takeover["recovering"] = json!(true);
+    takeover["usage"] =
+        json!({ "seats": 2, "feature/render": 1, format!("grant/{}/team", place.namespace): 2 });
+    place.write_record("cad", takeover.clone()).await.unwrap();
+    let pool = place
+        .until::<LicensePool>("cad", "recovers", |pool| is(conditions_of(pool), "Recovering", "True"))
+        .await;
+    let render = &pool.status.as_ref().unwrap().features[0];
+    assert_eq!((render.name.as_str(), render.total, render.in_use), ("render", Some(2), 1));
+    place
+        .until::<LicenseGrant>("team", "holds two seats", |grant| {
+            let seats = grant.status.as_ref().and_then(|status| status.seats.clone());
+            seats.is_some_and(|seats| seats.in_use == 2)
+        })
+        .await;
+
+    takeover["recovering"] = json!(false);
+    takeover["seq"] = json!(9000);
+    place.write_record("cad", takeover).await.unwrap();
+    let calm = |pool: &LicensePool| !conditions_of(pool).iter().any(|one| one.type_ == "Recovering");
+    place.until::<LicensePool>("cad", "recovers no more", calm).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

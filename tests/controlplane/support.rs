@@ -203,24 +203,11 @@ impl Place {
 
     /// Plays the server that owns a ledger: writes its record.
     pub async fn own(&self, product: &str, generation: u64, in_use: u32) -> Result<SeatLedger, String> {
-        let nonce = format!("nonce-{generation}");
-        self.write_record(product, &nonce, generation, in_use).await
+        self.write_record(product, record(&format!("nonce-{generation}"), generation, in_use)).await
     }
 
-    pub async fn write_record(
-        &self,
-        product: &str,
-        nonce: &str,
-        generation: u64,
-        in_use: u32,
-    ) -> Result<SeatLedger, String> {
+    pub async fn write_record(&self, product: &str, record: Value) -> Result<SeatLedger, String> {
         let mut ledger = self.there::<SeatLedger>(product).await;
-        let record = json!({
-            "generation": generation,
-            "holder": { "nonce": nonce, "podUid": "uid", "podName": format!("pod-{generation}"), "node": "node", "address": "10.0.0.1:1454" },
-            "seq": generation * 1000 + u64::from(in_use), "recovering": false, "promises": { "seats": in_use },
-            "horizonMs": 600_000, "ttlMs": 60_000, "usage": { "seats": in_use },
-        });
         ledger.status = serde_json::from_value(json!({ "record": record })).expect("a record");
         let api = self.api::<SeatLedger>();
         api.replace_status(product, &PostParams::default(), &ledger).await.map_err(|error| error.to_string())
@@ -281,6 +268,19 @@ where
             panic!("{} {name}: not \"{what}\" in time; it is {:#?}", K::kind(&()), api.get_opt(name).await)
         }
     }
+}
+
+/// What an owner writes.
+pub fn record(nonce: &str, generation: u64, in_use: u32) -> Value {
+    json!({
+        "generation": generation,
+        "holder": {
+            "nonce": nonce, "podUid": "uid", "podName": format!("pod-{generation}"), "node": "node",
+            "address": "10.0.0.1:1454",
+        },
+        "seq": generation * 1000 + u64::from(in_use), "recovering": false, "promises": { "seats": in_use },
+        "horizonMs": 600_000, "ttlMs": 60_000, "usage": { "seats": in_use },
+    })
 }
 
 /// Another namespace with labels; gives its name.
