@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// Long, because apps hold the CA's certificate; a new CA is made when two thirds have passed.
@@ -49,7 +49,9 @@ pub enum PkiError {
         source: rcgen::Error,
     },
     /// The CA does not fit.
-    #[error("cannot sign with the CA in the Secret genie-lm-ca: {0}; delete that Secret to have a new CA made")]
+    #[error(
+        "cannot sign with the CA in the Secret genie-lm-ca: {0}; delete that Secret to have a new CA made"
+    )]
     Ca(rcgen::Error),
     /// The CA's Secret lacks a part.
     #[error("the Secret genie-lm-ca has no {0}; delete it to have a new CA made")]
@@ -114,7 +116,8 @@ pub fn peer(now: Timestamp) -> Result<Issued, PkiError> {
     params.distinguished_name.push(DnType::CommonName, PEER_NAME);
     params.is_ca = IsCa::NoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let renew_at = set_life(&mut params, now, LEAF_LIFE);
     let key = new_key()?;
     let certificate = params.self_signed(&key).map_err(bad)?;

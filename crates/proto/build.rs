@@ -4,8 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 3] =
-    ["genie/v1/licensing.proto", "genie/v1/admin.proto", "genie/peer/v1/peer.proto"];
+const FILES: [&str; 3] = ["genie/v1/licensing.proto", "genie/v1/admin.proto", "genie/peer/v1/peer.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -20,9 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
 
     // JSON has every field, so that `"retryable": false` is there to be read.
-    pbjson_build::Builder::new()
-        .register_descriptors(&encoded)?
-        .emit_fields()
-        .build(&[".genie.v1"])?;
+    pbjson_build::Builder::new().register_descriptors(&encoded)?.emit_fields().build(&[".genie.v1"])?;
     Ok(())
 }

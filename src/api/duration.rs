@@ -50,8 +50,7 @@ fn parse(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|&n| n > 0 && n <= 9)?;
         let number: u64 = rest[..digits].parse().ok()?;
-        let unit_end =
-            rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| n + digits);
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| n + digits);
         let millis = match &rest[digits..unit_end] {
             "h" => 3_600_000,
             "m" => 60_000,

@@ -18,13 +18,11 @@ pub use grant::{
     PoolRef, Subject, SubjectKind,
 };
 pub use ledger::{SeatLedger, SeatLedgerSpec, SeatLedgerStatus};
-pub use plan::{
-    PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier, SeatPlan, SeatPlanSpec, MAX_GRANTS,
-};
+pub use plan::{MAX_GRANTS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier, SeatPlan, SeatPlanSpec};
 pub use pool::{
-    AllowedNamespaces, Availability, DeletionPolicy, LedgerReclaimPolicy, LicensePool, LicensePoolSpec,
-    NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, PoolTier, ServerSpec,
-    ServiceSpec, SessionPolicy, CountStatus,
+    AllowedNamespaces, Availability, CountStatus, DeletionPolicy, LedgerReclaimPolicy, LicensePool,
+    LicensePoolSpec, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, PoolTier,
+    ServerSpec, ServiceSpec, SessionPolicy,
 };
 pub use types::{Name, Validity};
 

@@ -348,7 +348,10 @@ impl Default for Availability {
 
 impl Default for DeletionPolicy {
     fn default() -> Self {
-        Self { drain_deadline: default_drain_deadline(), ledger_reclaim_policy: LedgerReclaimPolicy::default() }
+        Self {
+            drain_deadline: default_drain_deadline(),
+            ledger_reclaim_policy: LedgerReclaimPolicy::default(),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use super::{Exit, Failure, Output};
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: Args, output: Output) -> Result<Exit, Failure> {
-    let text = serde_json::to_string_pretty(&crate::server::openapi_document()).map_err(Failure::unexpected)?;
+    let text =
+        serde_json::to_string_pretty(&crate::server::openapi_document()).map_err(Failure::unexpected)?;
     output.text(&format!("{text}\n"))?;
     Ok(Exit::Success)
 }

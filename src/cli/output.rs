@@ -37,9 +37,15 @@ impl Output {
     }
 
     /// The same with several tables, an empty line between them.
-    pub fn write_tables(&self, document: &impl Serialize, tables: &[Vec<Vec<String>>]) -> Result<(), Failure> {
+    pub fn write_tables(
+        &self,
+        document: &impl Serialize,
+        tables: &[Vec<Vec<String>>],
+    ) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.text(&tables.iter().map(|table| columns(table)).collect::<Vec<_>>().join("\n")),
+            Format::Table => {
+                self.text(&tables.iter().map(|table| columns(table)).collect::<Vec<_>>().join("\n"))
+            }
             Format::Json => self.text(&format!("{}\n", json(document)?)),
             Format::Yaml => self.text(&yaml(document)?),
         }

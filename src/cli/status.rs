@@ -104,7 +104,8 @@ fn tables(document: &Document) -> [Vec<Vec<String>>; 4] {
             ])
         }));
     }
-    let mut sessions = vec![row(["SESSION", "PRODUCT", "GRANT", "USER", "HOST", "PID", "SEATS", "FEATURES", "SINCE"])];
+    let mut sessions =
+        vec![row(["SESSION", "PRODUCT", "GRANT", "USER", "HOST", "PID", "SEATS", "FEATURES", "SINCE"])];
     sessions.extend(document.sessions.iter().map(session_row));
     [pools, grants, limits, sessions]
 }

@@ -75,7 +75,10 @@ impl PlanView {
     ) -> Result<(Code, Vec<String>), Refusal> {
         let product = &self.plan.product;
         if self.plan.revoked {
-            return Err(denied(Code::Revoked, format!("The pool of {product} was deleted; ask who runs it for another one.")));
+            return Err(denied(
+                Code::Revoked,
+                format!("The pool of {product} was deleted; ask who runs it for another one."),
+            ));
         }
         let code = in_time(&self.plan.validity, now, &format!("The license of {product}"))?;
         in_time(&grant.plan.validity, now, "This grant")?;
@@ -83,7 +86,10 @@ impl PlanView {
             return Ok((code, Vec::new()));
         }
         if self.plan.draining || self.plan.suspended {
-            return Err(denied(Code::Suspended, format!("The pool of {product} grants no new seats for now; ask who runs it.")));
+            return Err(denied(
+                Code::Suspended,
+                format!("The pool of {product} grants no new seats for now; ask who runs it."),
+            ));
         }
         if grant.plan.suspended {
             return Err(denied(Code::Suspended, "This grant is suspended; ask who runs the pool.".into()));
@@ -104,7 +110,9 @@ impl PlanView {
             if !grant.plan.features.iter().any(|known| known.as_str() == name) {
                 return Err(denied(
                     Code::FeatureNotLicensed,
-                    format!("Feature {name} is not part of this grant; ask for a grant or a tier that has it."),
+                    format!(
+                        "Feature {name} is not part of this grant; ask for a grant or a tier that has it."
+                    ),
                 ));
             }
             if let Some(refusal) = ended(name) {
@@ -129,7 +137,9 @@ impl PlanView {
         let product = &self.plan.product;
         match (code, expires) {
             (Code::Grace, Some(end)) => {
-                format!("{product} is licensed, but its license ended on {end}: renew it before the grace period is over.")
+                format!(
+                    "{product} is licensed, but its license ended on {end}: renew it before the grace period is over."
+                )
             }
             (_, Some(end)) => format!("{product} is licensed until {end}."),
             (_, None) => format!("{product} is licensed."),
@@ -139,7 +149,10 @@ impl PlanView {
 
 fn in_time(validity: &Validity, now: Timestamp, what: &str) -> Result<Code, Refusal> {
     if let Some(begin) = validity.not_before.as_ref().map(|time| time.0).filter(|&begin| now < begin) {
-        return Err(denied(Code::NotYetValid, format!("{what} begins on {begin}; wait until then, or ask for an earlier begin.")));
+        return Err(denied(
+            Code::NotYetValid,
+            format!("{what} begins on {begin}; wait until then, or ask for an earlier begin."),
+        ));
     }
     let Some(end) = end(validity).filter(|&end| now >= end) else { return Ok(Code::Ok) };
     let grace = validity.grace_period.map_or(std::time::Duration::ZERO, |grace| grace.get());

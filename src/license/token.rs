@@ -92,8 +92,10 @@ impl Keyring {
             count: NonZeroU32::new(u32::from_le_bytes(take(&mut rest)?))?,
             grant: GrantId(u64::from_le_bytes(take(&mut rest)?)),
             limits: {
-                let limits: Option<Vec<LimitId>> =
-                    rest.chunks(8).map(|mut chunk| Some(LimitId(u64::from_le_bytes(take(&mut chunk)?)))).collect();
+                let limits: Option<Vec<LimitId>> = rest
+                    .chunks(8)
+                    .map(|mut chunk| Some(LimitId(u64::from_le_bytes(take(&mut chunk)?))))
+                    .collect();
                 LimitSet::new(limits?).ok()?
             },
         };

@@ -125,7 +125,11 @@ impl GrantView {
 
     /// Whether a key with this hash prefix still stands for the grant.
     pub fn has_key(&self, prefix: [u8; 8]) -> bool {
-        self.plan.keys.iter().filter_map(|key| KeyHash::from_hex(&key.sha256)).any(|key| key.prefix() == prefix)
+        self.plan
+            .keys
+            .iter()
+            .filter_map(|key| KeyHash::from_hex(&key.sha256))
+            .any(|key| key.prefix() == prefix)
     }
 }
 

@@ -15,8 +15,8 @@ use super::error::CallError;
 use super::metrics::Metrics;
 use super::peers::{Call, Peers, Reply};
 use super::pool::{Meta, Pool};
-use super::words::{self, Words};
 use super::request;
+use super::words::{self, Words};
 use crate::license::{ActivationClaim, Judgement, Keyring, Use};
 
 /// Longest a call may wait for anything; clients retry within their own deadlines.
@@ -119,7 +119,8 @@ impl Licensing {
         if !judgement.is_authorized() {
             return Ok(Here::Answer(self.refused_checkout(Words::from(&judgement))));
         }
-        let limits = found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
+        let limits =
+            found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
         let features = match request.features.is_empty() {
             true => found.view.unlimited(&judgement.features),
             false => judgement.features.clone(),
@@ -130,7 +131,8 @@ impl Licensing {
             started: wall_now(),
             adopted: false,
         };
-        let ledger = LedgerCheckout { operation, grant: found.grant().id, limits, count, meta: Arc::new(meta) };
+        let ledger =
+            LedgerCheckout { operation, grant: found.grant().id, limits, count, meta: Arc::new(meta) };
         let answer = match found.pool.checkout(ledger, CALL_DEADLINE).await {
             Answer::NotOwner { address } => {
                 return self.pass_on(&found.pool, address, origin, Call::Checkout(request)).await?.checkout();

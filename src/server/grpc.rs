@@ -17,24 +17,37 @@ pub(crate) struct Grpc(pub(crate) Arc<Licensing>);
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Calls whose behavior comes with a later version.
-pub(crate) const BORROW: CallError = CallError::Unimplemented("borrowing is not supported by this version of genie-lm");
-const SESSION: CallError = CallError::Unimplemented("the Session stream is not supported by this version; use Checkout, Renew and Checkin");
-const WATCH: CallError = CallError::Unimplemented("Watch is not supported by this version; each Renew tells what changed");
+pub(crate) const BORROW: CallError =
+    CallError::Unimplemented("borrowing is not supported by this version of genie-lm");
+const SESSION: CallError = CallError::Unimplemented(
+    "the Session stream is not supported by this version; use Checkout, Renew and Checkin",
+);
+const WATCH: CallError =
+    CallError::Unimplemented("Watch is not supported by this version; each Renew tells what changed");
 
 #[tonic::async_trait]
 impl licensing_server::Licensing for Grpc {
     type SessionStream = Streamed<v1::SessionResponse>;
     type WatchStream = Streamed<v1::WatchResponse>;
 
-    async fn activate(&self, request: Request<v1::ActivateRequest>) -> Result<Response<v1::ActivateResponse>, Status> {
+    async fn activate(
+        &self,
+        request: Request<v1::ActivateRequest>,
+    ) -> Result<Response<v1::ActivateResponse>, Status> {
         Ok(Response::new(self.0.activate(request.get_ref())?))
     }
 
-    async fn validate(&self, request: Request<v1::ValidateRequest>) -> Result<Response<v1::ValidateResponse>, Status> {
+    async fn validate(
+        &self,
+        request: Request<v1::ValidateRequest>,
+    ) -> Result<Response<v1::ValidateResponse>, Status> {
         Ok(Response::new(self.0.validate(request.get_ref())?))
     }
 
-    async fn checkout(&self, request: Request<v1::CheckoutRequest>) -> Result<Response<v1::CheckoutResponse>, Status> {
+    async fn checkout(
+        &self,
+        request: Request<v1::CheckoutRequest>,
+    ) -> Result<Response<v1::CheckoutResponse>, Status> {
         Ok(Response::new(answer(self.0.checkout(request.into_inner(), Origin::Client).await?)?))
     }
 
@@ -42,7 +55,10 @@ impl licensing_server::Licensing for Grpc {
         Ok(Response::new(answer(self.0.renew(request.into_inner(), Origin::Client).await?)?))
     }
 
-    async fn checkin(&self, request: Request<v1::CheckinRequest>) -> Result<Response<v1::CheckinResponse>, Status> {
+    async fn checkin(
+        &self,
+        request: Request<v1::CheckinRequest>,
+    ) -> Result<Response<v1::CheckinResponse>, Status> {
         Ok(Response::new(answer(self.0.checkin(request.into_inner(), Origin::Client).await?)?))
     }
 

@@ -25,21 +25,36 @@ type Answer<T> = Result<Json<T>, Problem>;
 /// The routes under `/v1/`.
 pub(crate) fn router(licensing: Arc<Licensing>) -> Router {
     Router::new()
-        .route("/v1/activate", post(async |State(calls): Calls, body: Input| -> Answer<_> {
-            Ok(Json(calls.activate(&parse(body)?)?))
-        }))
-        .route("/v1/validate", post(async |State(calls): Calls, body: Input| -> Answer<_> {
-            Ok(Json(calls.validate(&parse(body)?)?))
-        }))
-        .route("/v1/checkout", post(async |State(calls): Calls, body: Input| -> Answer<_> {
-            Ok(Json(answer(calls.checkout(parse(body)?, Origin::Client).await?)?))
-        }))
-        .route("/v1/renew", post(async |State(calls): Calls, body: Input| -> Answer<_> {
-            Ok(Json(answer(calls.renew(parse(body)?, Origin::Client).await?)?))
-        }))
-        .route("/v1/checkin", post(async |State(calls): Calls, body: Input| -> Answer<_> {
-            Ok(Json(answer(calls.checkin(parse(body)?, Origin::Client).await?)?))
-        }))
+        .route(
+            "/v1/activate",
+            post(async |State(calls): Calls, body: Input| -> Answer<_> {
+                Ok(Json(calls.activate(&parse(body)?)?))
+            }),
+        )
+        .route(
+            "/v1/validate",
+            post(async |State(calls): Calls, body: Input| -> Answer<_> {
+                Ok(Json(calls.validate(&parse(body)?)?))
+            }),
+        )
+        .route(
+            "/v1/checkout",
+            post(async |State(calls): Calls, body: Input| -> Answer<_> {
+                Ok(Json(answer(calls.checkout(parse(body)?, Origin::Client).await?)?))
+            }),
+        )
+        .route(
+            "/v1/renew",
+            post(async |State(calls): Calls, body: Input| -> Answer<_> {
+                Ok(Json(answer(calls.renew(parse(body)?, Origin::Client).await?)?))
+            }),
+        )
+        .route(
+            "/v1/checkin",
+            post(async |State(calls): Calls, body: Input| -> Answer<_> {
+                Ok(Json(answer(calls.checkin(parse(body)?, Origin::Client).await?)?))
+            }),
+        )
         .route("/v1/borrow", post(async || Problem::from(BORROW)))
         .route("/v1/return", post(async || Problem::from(BORROW)))
         .route("/v1/openapi.json", get(async || Json(openapi::document())))
@@ -56,7 +71,8 @@ fn parse<T: DeserializeOwned>(body: Input) -> Result<T, Problem> {
         retry_after: None,
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        CallError::Invalid(format!("the body is not the JSON of this call: {error}; see /v1/openapi.json")).into()
+        CallError::Invalid(format!("the body is not the JSON of this call: {error}; see /v1/openapi.json"))
+            .into()
     })
 }
 

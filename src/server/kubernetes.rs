@@ -158,7 +158,11 @@ async fn client() -> Result<Client, StartError> {
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
     let bounded = || {
         let length = fs::metadata(path)?.len();
-        if length > MAX_FILE { Err(io::Error::other(format!("it has {length} bytes"))) } else { fs::read(path) }
+        if length > MAX_FILE {
+            Err(io::Error::other(format!("it has {length} bytes")))
+        } else {
+            fs::read(path)
+        }
     };
     bounded().map_err(|error| StartError::Read { path: path.to_owned(), error })
 }
@@ -166,7 +170,13 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
 fn read_products(folder: &Path) -> Result<BTreeSet<String>, StartError> {
     let text = read(&folder.join("pools").join("products"))?;
     let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).take(MAX_PRODUCTS).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take(MAX_PRODUCTS)
+        .map(str::to_owned)
+        .collect())
 }
 
 fn read_keyring(folder: &Path) -> Result<Keyring, StartError> {
@@ -176,7 +186,8 @@ fn read_keyring(folder: &Path) -> Result<Keyring, StartError> {
         .trim()
         .parse()
         .map_err(|_| key_error(&path, "it must hold the number of the signing key"))?;
-    let entries = fs::read_dir(folder).map_err(|error| StartError::Read { path: folder.to_owned(), error })?;
+    let entries =
+        fs::read_dir(folder).map_err(|error| StartError::Read { path: folder.to_owned(), error })?;
     let mut keys = BTreeMap::new();
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let Some(number) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
@@ -226,7 +237,8 @@ impl Pools {
 
     /// Follows the plans of exactly these products.
     fn follow(&mut self, products: BTreeSet<String>) {
-        let gone: Vec<String> = self.followed.keys().filter(|product| !products.contains(*product)).cloned().collect();
+        let gone: Vec<String> =
+            self.followed.keys().filter(|product| !products.contains(*product)).cloned().collect();
         for product in gone {
             if let Some(stop) = self.followed.remove(&product) {
                 info!(product, "no longer followed");
@@ -296,7 +308,12 @@ fn address(ip: &str, port: u16) -> String {
 }
 
 /// Sends on what the watch of one plan shows, until `stop`.
-async fn follow_plan(api: Api<SeatPlan>, product: String, plans: mpsc::Sender<PlanChange>, stop: CancellationToken) {
+async fn follow_plan(
+    api: Api<SeatPlan>,
+    product: String,
+    plans: mpsc::Sender<PlanChange>,
+    stop: CancellationToken,
+) {
     let config = watcher::Config::default().fields(&format!("metadata.name={product}"));
     let mut events = std::pin::pin!(watcher(api, config).default_backoff());
     loop {

@@ -94,7 +94,8 @@ pub(crate) async fn serve<H, F>(
             metrics.refused("full");
             continue;
         };
-        let (router, metrics, stop, handshake) = (router.clone(), metrics.clone(), stop.clone(), handshake.clone());
+        let (router, metrics, stop, handshake) =
+            (router.clone(), metrics.clone(), stop.clone(), handshake.clone());
         open.spawn(async move {
             let _ = tcp.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake(tcp)).await {
@@ -168,4 +169,3 @@ fn log_end(ended: hyper::Result<()>) {
         tracing::debug!(%error, "a connection ended early");
     }
 }
-

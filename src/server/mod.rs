@@ -93,8 +93,8 @@ impl Service {
     async fn serve_clients(self, listener: TcpListener, tls: Arc<ServerTls>, stop: CancellationToken) {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<LicensingServer<grpc::Grpc>>().await;
-        let licensing =
-            LicensingServer::new(grpc::Grpc(self.licensing.clone())).max_decoding_message_size(listener::MAX_BODY);
+        let licensing = LicensingServer::new(grpc::Grpc(self.licensing.clone()))
+            .max_decoding_message_size(listener::MAX_BODY);
         let grpc = Routes::new(licensing).add_service(health).into_axum_router();
         // Of the two sets of routes, JSON's fallback is the one that speaks to people.
         let router = listener::bounded(grpc.reset_fallback().merge(json::router(self.licensing.clone())));
@@ -128,7 +128,8 @@ impl Served {
         let pool = Arc::new(Pool::new(view, driver::fresh(identity)));
         prepare(&pool);
         let stop = CancellationToken::new();
-        let driver = driver::drive(pool.clone(), Arc::new(store), observations, identity.clone(), stop.clone());
+        let driver =
+            driver::drive(pool.clone(), Arc::new(store), observations, identity.clone(), stop.clone());
         let driver = tokio::spawn(driver);
         Self { pool, stop, driver }
     }

@@ -3,7 +3,9 @@
 use genie_proto::DESCRIPTORS;
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+};
 use serde_json::{Map, Value, json};
 
 /// The calls that JSON has, in the order of the contract.
@@ -19,10 +21,12 @@ const MEMBER: i32 = 2;
 pub fn document() -> Value {
     // The descriptors were made by the build from our own files.
     let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap_or_default();
-    let file = set.file.iter().find(|file| file.name() == "genie/v1/licensing.proto").cloned().unwrap_or_default();
+    let file =
+        set.file.iter().find(|file| file.name() == "genie/v1/licensing.proto").cloned().unwrap_or_default();
     let mut schemas = Map::new();
     for (index, message) in (0..).zip(&file.message_type) {
-        if CALLS.iter().any(|call| message.name().strip_prefix(call).is_some_and(is_end)) || message.name() == "Client"
+        if CALLS.iter().any(|call| message.name().strip_prefix(call).is_some_and(is_end))
+            || message.name() == "Client"
         {
             schemas.insert(message.name().into(), object(&file, index, message));
         }
@@ -101,7 +105,9 @@ fn schema(field: &FieldDescriptorProto) -> Value {
         (Type::Message, ".google.protobuf.Duration") => {
             json!({ "type": ["string", "null"], "pattern": "^-?[0-9]+(\\.[0-9]+)?s$" })
         }
-        (Type::Message, ".google.protobuf.Timestamp") => json!({ "type": ["string", "null"], "format": "date-time" }),
+        (Type::Message, ".google.protobuf.Timestamp") => {
+            json!({ "type": ["string", "null"], "format": "date-time" })
+        }
         (Type::Message | Type::Enum, name) => reference(name.rsplit('.').next().unwrap_or_default()),
         (Type::Uint64, _) => json!({ "type": "string", "pattern": "^[0-9]+$" }),
         _ => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),

@@ -47,7 +47,9 @@ impl PeerService {
             Some(Call::Checkout(request)) => {
                 self.0.checkout(request, Origin::Peer).await.and_then(answer).map(Reply::Checkout)
             }
-            Some(Call::Renew(request)) => self.0.renew(request, Origin::Peer).await.and_then(answer).map(Reply::Renew),
+            Some(Call::Renew(request)) => {
+                self.0.renew(request, Origin::Peer).await.and_then(answer).map(Reply::Renew)
+            }
             Some(Call::Checkin(request)) => {
                 self.0.checkin(request, Origin::Peer).await.and_then(answer).map(Reply::Checkin)
             }

@@ -66,7 +66,12 @@ impl Peers {
     }
 
     /// Passes `call` on to the replica at `address`.
-    pub(crate) async fn forward(&self, ledger: &LedgerId, address: &Arc<str>, call: Call) -> Result<Reply, CallError> {
+    pub(crate) async fn forward(
+        &self,
+        ledger: &LedgerId,
+        address: &Arc<str>,
+        call: Call,
+    ) -> Result<Reply, CallError> {
         let (answer, receiver) = oneshot::channel();
         let job = Job { ledger: ledger.to_string(), call, answer };
         self.link(address)?.try_send(job).map_err(|_| unreachable(address))?;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use genie_ledger::{
-    Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, OperationId, Outcome, Replica, RequestId,
-    Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
+    Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, OperationId, Outcome, Replica,
+    RequestId, Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
 };
 use genie_proto::v1::Client;
 use jiff::Timestamp;
@@ -113,7 +113,12 @@ impl Pool {
     }
 
     /// Renews a seat; `meta` describes a session that is taken over from an earlier owner.
-    pub(crate) fn renew(&self, claim: &Claim, operation: OperationId, meta: impl FnOnce() -> Arc<Meta>) -> Answer {
+    pub(crate) fn renew(
+        &self,
+        claim: &Claim,
+        operation: OperationId,
+        meta: impl FnOnce() -> Arc<Meta>,
+    ) -> Answer {
         self.answered(|inner, now| inner.replica.renew(now, claim, operation, meta))
     }
 
@@ -226,7 +231,8 @@ impl Pool {
         }
         inner.collect_requests(now);
         let due = inner.replica.next_tick();
-        let wake = !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
+        let wake =
+            !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
         drop(inner);
         if wake {
             self.wake.notify_one();

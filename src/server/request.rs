@@ -64,11 +64,13 @@ pub(crate) fn client(client: Option<&Client>) -> Result<(), CallError> {
 
 /// An operation id is a UUID: random enough that no two operations share one.
 pub(crate) fn operation(id: &str) -> Result<OperationId, CallError> {
-    uuid::Uuid::try_parse(id)
-        .ok()
-        .filter(|id| !id.is_nil())
-        .map(|id| OperationId(id.as_u128()))
-        .ok_or_else(|| invalid("operationId must be a UUID, a new one for each operation and the same one for its retries"))
+    uuid::Uuid::try_parse(id).ok().filter(|id| !id.is_nil()).map(|id| OperationId(id.as_u128())).ok_or_else(
+        || {
+            invalid(
+                "operationId must be a UUID, a new one for each operation and the same one for its retries",
+            )
+        },
+    )
 }
 
 pub(crate) fn session(token: &str) -> Result<&str, CallError> {
@@ -97,7 +99,9 @@ pub(crate) fn validate(request: &ValidateRequest) -> Result<Caller<'_>, CallErro
     caller(&request.product, &request.key)
 }
 
-pub(crate) fn checkout(request: &CheckoutRequest) -> Result<(Caller<'_>, OperationId, NonZeroU32), CallError> {
+pub(crate) fn checkout(
+    request: &CheckoutRequest,
+) -> Result<(Caller<'_>, OperationId, NonZeroU32), CallError> {
     let waits = request.max_wait.as_ref().is_some_and(|wait| wait.seconds != 0 || wait.nanos != 0);
     later(&[
         ("maxWait", waits),

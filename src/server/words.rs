@@ -99,9 +99,16 @@ fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Durati
     let (code, message) = match in_recovery {
         true => (
             Code::Recovering,
-            format!("Seats {what} that were given out before a server was lost still count; try again in {seconds} s."),
+            format!(
+                "Seats {what} that were given out before a server was lost still count; try again in {seconds} s."
+            ),
         ),
-        false => (code, format!("Too few of the {cap} seats {what} are free; try again in {seconds} s, or ask who holds them.")),
+        false => (
+            code,
+            format!(
+                "Too few of the {cap} seats {what} are free; try again in {seconds} s, or ask who holds them."
+            ),
+        ),
     };
     Words {
         retryable: true,
@@ -113,7 +120,10 @@ fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Durati
 /// Nobody decides for this pool now.
 pub(crate) fn unavailable(pool: &Pool, retry_after: Duration) -> CallError {
     CallError::Unavailable {
-        message: format!("no server decides for {} right now; retry with the same operation id", pool.id.product),
+        message: format!(
+            "no server decides for {} right now; retry with the same operation id",
+            pool.id.product
+        ),
         retry_after,
     }
 }

@@ -14,7 +14,14 @@ fn the_chart_is_clean_and_the_api_server_takes_all_of_it() {
     helm(&["upgrade", "genie-lm", kit::chart(), "-n", kit::SYSTEM, "--reuse-values", "--dry-run=server"]);
     let bad = attempt("helm", &["template", "genie-lm", kit::chart(), "--set", "replicaz=2"]);
     assert!(!bad.status.success(), "a value that does not exist is refused");
-    kubectl(&["apply", "--dry-run=server", "-n", kit::SYSTEM, "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")]);
+    kubectl(&[
+        "apply",
+        "--dry-run=server",
+        "-n",
+        kit::SYSTEM,
+        "-k",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"),
+    ]);
     helm(&["test", "genie-lm", "-n", kit::SYSTEM, "--timeout", "60s"]);
 }
 
@@ -26,9 +33,17 @@ fn a_pool_and_a_grant_become_a_server_and_a_secret_that_an_app_runs_with() {
     world.wait("lpool/cad", "Ready");
     world.wait("lgrant/cad-team", "Ready");
     for object in [
-        "deploy/cad-license-server", "svc/cad-license", "pdb/cad-license-server", "netpol/cad-license-server",
-        "sa/cad-license-server", "role/cad-license-server", "splan/acme-cad", "sledger/acme-cad",
-        "lease/genie-lm.acme-cad", "secret/cad-license-server-tls", "secret/cad-team-license",
+        "deploy/cad-license-server",
+        "svc/cad-license",
+        "pdb/cad-license-server",
+        "netpol/cad-license-server",
+        "sa/cad-license-server",
+        "role/cad-license-server",
+        "splan/acme-cad",
+        "sledger/acme-cad",
+        "lease/genie-lm.acme-cad",
+        "secret/cad-license-server-tls",
+        "secret/cad-team-license",
     ] {
         world.kubectl(&["get", object]);
     }
@@ -46,7 +61,9 @@ fn a_pool_and_a_grant_become_a_server_and_a_secret_that_an_app_runs_with() {
     }
 
     world.apply(&kit::app("late", "cad-team", "--feature render", "echo RAN"));
-    eventually("the second app is refused", kit::PATIENCE, || (exit_code(&world, "late") == Some(3)).then_some(()));
+    eventually("the second app is refused", kit::PATIENCE, || {
+        (exit_code(&world, "late") == Some(3)).then_some(())
+    });
     assert!(!log(&world, "late").contains("RAN"), "no seat, no run");
 
     world.kubectl(&["delete", "pod", "holder"]);
@@ -66,14 +83,21 @@ fn loss_of_the_seat_does_what_the_app_was_told() {
     world.wait("lgrant/cad-team", "Ready");
     let forever = "trap 'echo TOLD; exit 9' TERM; while :; do sleep 0.2; done";
     world.apply(&kit::app("stops", "cad-team", "--on-loss stop", forever));
-    world.apply(&kit::app("warns", "cad-team", "--on-loss warn", "i=0; while [ $i -lt 400 ]; do sleep 0.2; i=$((i+1)); done"));
+    world.apply(&kit::app(
+        "warns",
+        "cad-team",
+        "--on-loss warn",
+        "i=0; while [ $i -lt 400 ]; do sleep 0.2; i=$((i+1)); done",
+    ));
     eventually("both hold a seat", kit::PATIENCE, || {
         (world.get(&["lpool", "cad"])["status"]["seats"]["inUse"] == 2).then_some(())
     });
     world.kubectl(&["delete", "lgrant", "cad-team"]);
     eventually("the one is stopped", kit::PATIENCE, || exit_code(&world, "stops"));
     assert!(log(&world, "stops").contains("TOLD"), "it was asked to end first");
-    eventually("the other is warned", kit::PATIENCE, || log(&world, "warns").contains("genie-lm:").then_some(()));
+    eventually("the other is warned", kit::PATIENCE, || {
+        log(&world, "warns").contains("genie-lm:").then_some(())
+    });
     assert_eq!(exit_code(&world, "warns"), None, "and runs on");
 }
 
@@ -90,7 +114,9 @@ fn pools_of_one_group_share_their_servers() {
     assert_eq!(deployments["items"].as_array().unwrap().len(), 1, "{deployments}");
     world.wait("lgrant/sim-team", "Ready");
     world.apply(&kit::app("sim", "sim-team", "--feature render", "echo RAN"));
-    eventually("the second pool gives a seat", kit::PATIENCE, || (exit_code(&world, "sim") == Some(0)).then_some(()));
+    eventually("the second pool gives a seat", kit::PATIENCE, || {
+        (exit_code(&world, "sim") == Some(0)).then_some(())
+    });
 }
 
 #[test]

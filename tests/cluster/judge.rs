@@ -30,9 +30,12 @@ pub(crate) fn runs(log: &str) -> Vec<Run> {
         let mut words = line.split_whitespace();
         let (Some(what), Some(id), Some(time)) = (words.next(), words.next(), words.next()) else { continue };
         let Ok(time) = time.replace('.', "").parse() else { continue };
-        let run = runs
-            .entry(id.to_owned())
-            .or_insert_with(|| Run { id: id.to_owned(), begin: time, last: time, done: false });
+        let run = runs.entry(id.to_owned()).or_insert_with(|| Run {
+            id: id.to_owned(),
+            begin: time,
+            last: time,
+            done: false,
+        });
         run.begin = run.begin.min(time);
         run.last = run.last.max(time);
         run.done |= what == "done";

@@ -138,7 +138,14 @@ impl Drop for Namespace {
             for what in [
                 &["get", "lpool,lgrant,splan,sledger,lease,pods", "-o", "wide"][..],
                 &["describe", "lpool,lgrant,pods"],
-                &["logs", "--all-pods=true", "--prefix", "--tail=30", "-l", "app.kubernetes.io/name=genie-lm"],
+                &[
+                    "logs",
+                    "--all-pods=true",
+                    "--prefix",
+                    "--tail=30",
+                    "-l",
+                    "app.kubernetes.io/name=genie-lm",
+                ],
             ] {
                 let output = attempt("kubectl", &[&["-n", &self.0], what].concat());
                 eprintln!("{}", String::from_utf8_lossy(&output.stdout));

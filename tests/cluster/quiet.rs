@@ -46,11 +46,17 @@ fn a_settled_world_writes_nothing_but_leases_for_a_minute() {
         std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
     }
     let lines = read(&audit);
-    let writes: Vec<String> = lines[from..].iter().filter(|line| ours(&world, line)).map(ToString::to_string).collect();
+    let writes: Vec<String> =
+        lines[from..].iter().filter(|line| ours(&world, line)).map(ToString::to_string).collect();
     assert!(writes.is_empty(), "{} writes in a settled minute: {writes:#?}", writes.len());
-    let leases = lines[from..].iter().filter(|line| by_us(&world, line) && resource(line) == "leases").count();
+    let leases =
+        lines[from..].iter().filter(|line| by_us(&world, line) && resource(line) == "leases").count();
     assert!(leases >= 10, "the audit log sees these users' writes: {leases} Lease renewals in a minute");
-    assert_eq!(world.get(&["lpool", "cad"])["status"]["seats"]["inUse"], 2, "the seats were held all the while");
+    assert_eq!(
+        world.get(&["lpool", "cad"])["status"]["seats"]["inUse"],
+        2,
+        "the seats were held all the while"
+    );
 }
 
 fn read(path: &str) -> Vec<Value> {

@@ -8,19 +8,24 @@ use crate::kit::{self, Namespace, eventually, kubectl, setting, shell_image};
 
 const SEATS: usize = 4;
 const APPS: usize = 10;
-/// X(1+ρ) + 2·ttl, with X = 15 s and ttl = 10 s.
-const BACK: Duration = Duration::from_millis(16_500 + 20_000);
+/// A seat outlives the silence after an owner's loss if what is left of it when its renewal is due is more than the
+/// Lease's L(1+ρ) = 11 s and the takeover itself: 0.9·ttl − ttl/3 = 17 s, as long as X(1-ρ) does not cut the ttl.
+const TTL: &str = "ttl: 30s";
+const HORIZON: &str = "outageTolerance: 40s";
+/// X(1+ρ) + 2·ttl.
+const BACK: Duration = Duration::from_secs(44 + 60);
 
 #[test]
 fn never_one_seat_too_many_and_nobody_is_stopped_while_owners_come_and_go() {
     kit::installed();
     let world = Namespace::new("takeover");
-    world.apply(&kit::pool("cad", "acme-cad", u32::try_from(SEATS).unwrap(), ""));
+    let pool = kit::pool("cad", "acme-cad", u32::try_from(SEATS).unwrap(), "");
+    world.apply(&pool.replace("ttl: 10s", TTL).replace("outageTolerance: 15s", HORIZON));
     world.wait("lpool/cad", "Ready");
     world.wait("lgrant/cad-team", "Ready");
     for number in 0..APPS {
         // Some stay for the whole test, others come and go.
-        let beats = if number < 2 { 100_000 } else { 30 + 10 * u32::try_from(number).unwrap() };
+        let beats = if number < 2 { 100_000 } else { 15 + 5 * u32::try_from(number).unwrap() };
         let run = judge::script(beats);
         world.apply(&looping_app(&format!("app-{number}"), &run));
     }
@@ -47,11 +52,24 @@ fn never_one_seat_too_many_and_nobody_is_stopped_while_owners_come_and_go() {
     println!("rolling update of the image: all {SEATS} seats run {:?} after it began", begun.elapsed());
 
     let runs = runs(&world);
-    assert!(runs.len() > SEATS * 3, "the applications took turns: {runs:#?}");
-    assert_eq!(judge::most_at_once(&runs), SEATS, "as many as there are seats ran, and never more: {runs:#?}");
+    assert!(runs.len() >= SEATS * 2, "the applications took turns: {runs:#?}");
+    assert_eq!(
+        judge::most_at_once(&runs),
+        SEATS,
+        "as many as there are seats ran, and never more: {runs:#?}"
+    );
     let end = runs.iter().map(|run| run.last).max().unwrap();
     let stopped: Vec<&Run> = runs.iter().filter(|run| !run.done && run.last + 500 < end).collect();
-    assert!(stopped.is_empty(), "these held a seat and were stopped: {stopped:#?}");
+    let told = |run: &&Run| {
+        let pod = run.id.split('/').next().unwrap_or_default();
+        let log = world.kubectl(&["logs", pod, "-c", "app"]);
+        log.lines()
+            .filter(|line| !line.contains("beat"))
+            .map(|line| format!("{pod}: {line}\n"))
+            .collect::<String>()
+    };
+    let told: String = stopped.iter().map(told).collect();
+    assert!(stopped.is_empty(), "these held a seat and were stopped: {stopped:#?}\n{told}");
 }
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -68,12 +86,20 @@ fn fault_and_wait(world: &Namespace, name: &str, fault: fn(&Namespace), generati
 /// Waits until all seats are used by running applications, by the applications' own records: from now on.
 fn all_seats_run(world: &Namespace, patience: Duration, generation: Option<&mut u64>) {
     let now = uptime(world);
-    eventually("as many applications run as there are seats", patience, || {
+    let deadline = Instant::now() + patience;
+    loop {
         let runs = runs(world);
-        let end = runs.iter().map(|run| run.last).max()?;
-        let lately = end.saturating_sub(30);
-        (lately > now && judge::running_at(&runs, lately) == SEATS).then_some(())
-    });
+        let end = runs.iter().map(|run| run.last).max().unwrap_or(0);
+        // Whoever beat within the last second is running; a beat is a fifth of one.
+        let running = judge::running_at(&runs, end.saturating_sub(100));
+        if end > now + 100 && running == SEATS {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{running} of {SEATS} seats run {patience:?} after it, at {end}: {runs:#?}"
+        );
+    }
     if let Some(generation) = generation {
         *generation = generation_of(world);
     }
@@ -84,7 +110,11 @@ fn uptime(world: &Namespace) -> u64 {
 }
 
 fn runs(world: &Namespace) -> Vec<Run> {
-    judge::runs(&world.kubectl(&["logs", "-l", "app=seat-user", "--tail=-1", "--max-log-requests=20"]))
+    // One by one: those that have not started yet have no log, and spoil a common request.
+    let log =
+        |number| kit::attempt("kubectl", &["-n", &world.0, "logs", &format!("app-{number}"), "-c", "app"]);
+    let logs: Vec<u8> = (0..APPS).flat_map(|number| log(number).stdout).collect();
+    judge::runs(&String::from_utf8_lossy(&logs))
 }
 
 fn generation_of(world: &Namespace) -> u64 {
@@ -116,7 +146,8 @@ fn delete_pod(world: &Namespace) {
 /// SIGKILL from the node, as the kernel's OOM killer would: by a pod that sees the node's processes.
 fn kill_9(world: &Namespace) {
     let owner = world.get(&["pod", &world.owner("acme-cad")]);
-    let (node, uid) = (owner["spec"]["nodeName"].as_str().unwrap(), owner["metadata"]["uid"].as_str().unwrap());
+    let (node, uid) =
+        (owner["spec"]["nodeName"].as_str().unwrap(), owner["metadata"]["uid"].as_str().unwrap());
     let pattern = uid.replace('-', "[-_]");
     let script = format!(
         "for p in /proc/[0-9]*; do if grep -q 'pod{pattern}' $p/cgroup 2>/dev/null && \
@@ -139,7 +170,14 @@ spec:
     );
     // In the operator's namespace, which does not forbid it.
     kit::apply(kit::SYSTEM, &killer);
-    kubectl(&["-n", kit::SYSTEM, "wait", "pod/killer", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"]);
+    kubectl(&[
+        "-n",
+        kit::SYSTEM,
+        "wait",
+        "pod/killer",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "--timeout=60s",
+    ]);
     let said = kubectl(&["-n", kit::SYSTEM, "logs", "killer"]);
     kubectl(&["-n", kit::SYSTEM, "delete", "pod", "killer", "--wait=false"]);
     assert!(said.contains("killed"), "the owner's process was not found: {said:?}");

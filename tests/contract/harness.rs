@@ -77,14 +77,17 @@ impl Server {
 
     pub(crate) fn start_in(folder: Arc<TempDir>, listen: SocketAddr) -> Self {
         // Free when asked; the server takes it at once, and says so loudly if somebody was quicker.
-        let metrics = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let metrics =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let mut child = command(folder.path(), &listen.to_string())
             .args(["--http-listen", &metrics.to_string()])
             .stdout(Stdio::piped())
             .spawn()
             .expect("genie-lm starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut line).expect("its first line");
+        BufReader::new(child.stdout.take().expect("its stdout"))
+            .read_line(&mut line)
+            .expect("its first line");
         let address = line
             .split_whitespace()
             .find_map(|word| word.trim_end_matches(';').parse().ok())
@@ -168,7 +171,8 @@ impl Server {
 
     /// A JSON call that must be answered with HTTP 200.
     pub(crate) async fn call(&self, call: &str, body: Value) -> Value {
-        let (status, _, answer) = self.http("POST", &format!("/v1/{call}"), body.to_string().as_bytes()).await;
+        let (status, _, answer) =
+            self.http("POST", &format!("/v1/{call}"), body.to_string().as_bytes()).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
         serde_json::from_slice(&answer).expect("JSON")
     }
@@ -198,12 +202,12 @@ impl Server {
     /// The value of a metric, by its name and labels as they are written.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let mut tcp = TcpStream::connect(self.metrics).await.expect("the metrics port");
-        tcp.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("a request");
+        tcp.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .expect("a request");
         let mut text = String::new();
         tcp.read_to_string(&mut text).await.expect("metrics");
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .unwrap_or(0.0)
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
     }
 }
 

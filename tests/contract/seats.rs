@@ -55,7 +55,11 @@ async fn a_feature_a_tier_and_a_grant_have_seats_of_their_own() {
     assert_eq!(server.checkout("team-a", &["simulate"]).await["verdict"], "AUTHORIZED");
     assert_eq!(server.checkout("team-a", &["simulate"]).await["code"], "FEATURE_LIMIT");
     let plain = server.checkout("team-a", &[]).await;
-    assert_eq!(plain["features"], json!(["draw", "render"]), "a scarce feature is only given to who asks for it");
+    assert_eq!(
+        plain["features"],
+        json!(["draw", "render"]),
+        "a scarce feature is only given to who asks for it"
+    );
     assert_eq!(server.checkout("team-b", &[]).await["verdict"], "AUTHORIZED");
     let full = server.checkout("team-b", &[]).await;
     assert_eq!(full["verdict"], "DENIED");

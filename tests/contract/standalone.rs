@@ -97,31 +97,30 @@ async fn a_broken_change_changes_nothing_until_it_is_mended() {
     let seat = server.checkout("team-a", &[]).await;
     fs::write(server.manifests().join("all.yaml"), "kind: [").unwrap();
     server.hang_up();
-    eventually("the problem is told", async || {
-        (server.status()["problems"] != json!([])).then_some(())
-    })
-    .await;
+    eventually("the problem is told", async || (server.status()["problems"] != json!([])).then_some(()))
+        .await;
     assert_eq!(server.renew(&seat).await["verdict"], "AUTHORIZED");
     assert_eq!(server.checkout("team-a", &[]).await["verdict"], "AUTHORIZED");
     fs::write(server.manifests().join("all.yaml"), MANIFESTS).unwrap();
-    eventually("the problem is gone", async || (server.status()["problems"] == json!([])).then_some(())).await;
+    eventually("the problem is gone", async || (server.status()["problems"] == json!([])).then_some(()))
+        .await;
 }
 
 #[tokio::test]
 async fn a_withdrawn_grant_is_told_so() {
     let server = Server::start();
     let seat = server.checkout("team-a", &[]).await;
-    let token = server
-        .call("activate", json!({ "product": "acme-cad", "key": server.key("team-a") }))
-        .await["activationToken"]
+    let token = server.call("activate", json!({ "product": "acme-cad", "key": server.key("team-a") })).await
+        ["activationToken"]
         .clone();
-    let without: String =
-        MANIFESTS.split("---").filter(|document| !document.contains("team-a")).collect::<Vec<_>>().join("---");
+    let without: String = MANIFESTS
+        .split("---")
+        .filter(|document| !document.contains("team-a"))
+        .collect::<Vec<_>>()
+        .join("---");
     fs::write(server.manifests().join("all.yaml"), without).unwrap();
-    eventually("the grant is gone", async || {
-        (server.renew(&seat).await["code"] == "REVOKED").then_some(())
-    })
-    .await;
+    eventually("the grant is gone", async || (server.renew(&seat).await["code"] == "REVOKED").then_some(()))
+        .await;
     let by_token = server.call("validate", json!({ "product": "acme-cad", "key": token })).await;
     assert_eq!(by_token["code"], "REVOKED");
     let by_key = server.call("validate", json!({ "product": "acme-cad", "key": server.key("team-a") })).await;
@@ -132,7 +131,11 @@ async fn a_withdrawn_grant_is_told_so() {
 async fn nothing_to_serve_is_an_error_that_names_the_problems() {
     let folder = tempfile::TempDir::new().unwrap();
     fs::create_dir(folder.path().join("manifests")).unwrap();
-    fs::write(folder.path().join("manifests/pool.yaml"), "apiVersion: genie-lm.io/v1alpha1\nkind: LicensePol\n").unwrap();
+    fs::write(
+        folder.path().join("manifests/pool.yaml"),
+        "apiVersion: genie-lm.io/v1alpha1\nkind: LicensePol\n",
+    )
+    .unwrap();
     let output = command(folder.path(), "127.0.0.1:0").output().unwrap();
     assert_eq!(output.status.code(), Some(6));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

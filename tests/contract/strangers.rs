@@ -34,7 +34,8 @@ async fn garbage_in_many_connections_does_not_disturb_the_others() {
     let server = Server::start();
     for seed in 0u32..50 {
         let mut tcp = TcpStream::connect(server.address).await.unwrap();
-        let bytes: Vec<u8> = (0..512u32).map(|i| (seed.wrapping_mul(2_654_435_761) ^ i.wrapping_mul(40_503)) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..512u32).map(|i| (seed.wrapping_mul(2_654_435_761) ^ i.wrapping_mul(40_503)) as u8).collect();
         let _ = tcp.write_all(&bytes).await;
     }
     assert_eq!(server.checkout("team-a", &[]).await["verdict"], "AUTHORIZED");
@@ -51,7 +52,8 @@ async fn tls_1_2_is_refused() {
         .with_no_client_auth();
     let tcp = TcpStream::connect(server.address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("genie-lm").unwrap();
-    let refused = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, tcp).await.unwrap_err();
+    let refused =
+        tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, tcp).await.unwrap_err();
     assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
 }
 
@@ -100,10 +102,22 @@ async fn malformed_requests_say_what_to_write_instead() {
         ("checkout", json!({ "product": "acme-cad", "key": key }).to_string(), "UUID"),
         ("checkout", json!({ "product": "acme-cad", "key": key, "operationId": "1" }).to_string(), "UUID"),
         ("renew", json!({ "session": "", "operationId": operation() }).to_string(), "session"),
-        ("checkin", json!({ "session": "x".repeat(5000), "operationId": operation() }).to_string(), "session"),
+        (
+            "checkin",
+            json!({ "session": "x".repeat(5000), "operationId": operation() }).to_string(),
+            "session",
+        ),
         ("validate", json!({ "product": long, "key": key }).to_string(), "63"),
-        ("validate", json!({ "product": "acme-cad", "key": key, "features": vec!["f"; 14] }).to_string(), "13"),
-        ("validate", json!({ "product": "acme-cad", "key": key, "client": { "user": long } }).to_string(), "128"),
+        (
+            "validate",
+            json!({ "product": "acme-cad", "key": key, "features": vec!["f"; 14] }).to_string(),
+            "13",
+        ),
+        (
+            "validate",
+            json!({ "product": "acme-cad", "key": key, "client": { "user": long } }).to_string(),
+            "128",
+        ),
     ] {
         let (status, problem) = server.problem(call, &body).await;
         assert_eq!(status, 400, "{body}: {problem}");

@@ -35,7 +35,11 @@ async fn each_reason_has_its_verdict_and_code() {
         ("team-a", &["no-such"], "DENIED", "FEATURE_NOT_LICENSED"),
     ] {
         let answer = validate(&server, "acme-cad", &server.key(grant), features).await;
-        assert_eq!((&answer["verdict"], &answer["code"]), (&json!(verdict), &json!(code)), "{grant} {answer}");
+        assert_eq!(
+            (&answer["verdict"], &answer["code"]),
+            (&json!(verdict), &json!(code)),
+            "{grant} {answer}"
+        );
         let checkout = server.checkout(grant, features).await;
         assert_eq!(checkout["code"], code, "checkout says the same as validate");
     }
@@ -72,7 +76,8 @@ async fn the_rust_client_takes_renews_and_returns_a_seat_over_grpc() {
     let given = Given { binding: Some(server.binding("team-a")), ..Given::default() };
     let client = Client::new(Config::discover_in(given, |_| None).unwrap());
     assert_eq!(client.validate(&[]).await.unwrap().tier, "pro");
-    let seat = client.checkout(Checkout { features: vec!["render".into()], ..Checkout::default() }).await.unwrap();
+    let seat =
+        client.checkout(Checkout { features: vec!["render".into()], ..Checkout::default() }).await.unwrap();
     assert!(seat.remaining() > Duration::from_secs(5));
     assert_eq!(server.status()["sessions"][0]["features"], json!(["render"]));
     seat.checkin().await.unwrap();

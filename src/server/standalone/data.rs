@@ -117,7 +117,9 @@ impl DataDir {
             }
         };
         let mut names = vec![SERVER_NAME.to_owned(), "localhost".into(), "127.0.0.1".into(), "::1".into()];
-        names.extend((!listen.ip().is_unspecified() && !listen.ip().is_loopback()).then(|| listen.ip().to_string()));
+        names.extend(
+            (!listen.ip().is_unspecified() && !listen.ip().is_loopback()).then(|| listen.ip().to_string()),
+        );
         names.extend((!host.is_empty() && host != "localhost").then(|| host.to_owned()));
         let issued = ca.issue(&names, Timestamp::now())?;
         let folder = self.tls();
@@ -134,8 +136,11 @@ impl DataDir {
             return ActivationKey::parse(&text)
                 .map_err(|error| DataError::Damaged { path, what: error.to_string() });
         }
-        let key = ActivationKey::generate()
-            .map_err(|error| DataError::Io { what: "make a key for", path: path.clone(), error: io::Error::other(error.to_string()) })?;
+        let key = ActivationKey::generate().map_err(|error| DataError::Io {
+            what: "make a key for",
+            path: path.clone(),
+            error: io::Error::other(error.to_string()),
+        })?;
         write(&path, key.as_str().as_bytes(), 0o600)?;
         Ok(key)
     }
@@ -189,9 +194,10 @@ fn make_folder(path: &Path) -> Result<(), DataError> {
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > MAX_FILE => {
-            Err(DataError::Damaged { path: path.to_owned(), what: format!("it has {} bytes", metadata.len()) })
-        }
+        Ok(metadata) if metadata.len() > MAX_FILE => Err(DataError::Damaged {
+            path: path.to_owned(),
+            what: format!("it has {} bytes", metadata.len()),
+        }),
         Ok(_) => fs::read(path).map(Some).map_err(io_error("read", path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("read", path)(error)),
@@ -209,7 +215,8 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), DataError> {
     make_folder(folder)?;
     let temporary = path.with_extension("tmp");
     let write = || {
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&temporary)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
-pub use data::DataError;
 use data::DataDir;
+pub use data::DataError;
 
 use super::admin::AdminService;
 use super::peers::Peers;
@@ -179,7 +179,15 @@ impl Pools {
             node: host.into(),
             address: address.to_string().into(),
         };
-        Self { manifests, data, service, address, identity, served: BTreeMap::new(), problems: Arc::default() }
+        Self {
+            manifests,
+            data,
+            service,
+            address,
+            identity,
+            served: BTreeMap::new(),
+            problems: Arc::default(),
+        }
     }
 
     /// Serves what can be served, and reports the rest; nothing at all is an error.
@@ -205,7 +213,9 @@ impl Pools {
     fn reload(&mut self) {
         let (views, problems) = match self.read() {
             Ok(read) => read,
-            Err(error) => return warn!(%error, "the manifests were not read again; everything stays as it is"),
+            Err(error) => {
+                return warn!(%error, "the manifests were not read again; everything stays as it is");
+            }
         };
         if !problems.is_empty() {
             for problem in &problems {

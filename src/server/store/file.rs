@@ -66,12 +66,16 @@ impl FileStore {
                 version: version(state.ledger.0),
                 record: state.ledger.1.clone(),
             })),
-            StoreRequest::WriteLease { expect, .. } if expect != version(state.lease.0) => StoreReply::Conflict,
+            StoreRequest::WriteLease { expect, .. } if expect != version(state.lease.0) => {
+                StoreReply::Conflict
+            }
             StoreRequest::WriteLease { record, .. } => {
                 state.lease = (state.lease.0 + 1, record);
                 StoreReply::Written { version: version(state.lease.0) }
             }
-            StoreRequest::WriteLedger { expect, .. } if expect != version(state.ledger.0) => StoreReply::Conflict,
+            StoreRequest::WriteLedger { expect, .. } if expect != version(state.ledger.0) => {
+                StoreReply::Conflict
+            }
             StoreRequest::WriteLedger { record, .. } => match write(path, &record) {
                 Ok(()) => {
                     state.ledger = (state.ledger.0 + 1, Some(record));

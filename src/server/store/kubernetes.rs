@@ -44,7 +44,9 @@ impl KubernetesStore {
 
     async fn try_send(&self, request: StoreRequest) -> kube::Result<StoreReply> {
         Ok(match request {
-            StoreRequest::ReadLease => StoreReply::Lease(self.leases.get_opt(&self.lease).await?.map(seen_lease)),
+            StoreRequest::ReadLease => {
+                StoreReply::Lease(self.leases.get_opt(&self.lease).await?.map(seen_lease))
+            }
             StoreRequest::ReadLedger => {
                 StoreReply::Ledger(self.ledgers.get_opt(&self.ledger).await?.map(seen_ledger))
             }
@@ -54,10 +56,14 @@ impl KubernetesStore {
                 StoreReply::Written { version: version_of(&written) }
             }
             StoreRequest::WriteLedger { expect, record } => {
-                let mut ledger = SeatLedger::new(&self.ledger, crate::api::SeatLedgerSpec { product: self.ledger.clone() });
+                let mut ledger = SeatLedger::new(
+                    &self.ledger,
+                    crate::api::SeatLedgerSpec { product: self.ledger.clone() },
+                );
                 ledger.metadata.resource_version = Some(expect.0.to_string());
                 ledger.status = Some(SeatLedgerStatus { record: Some(record) });
-                let written = self.ledgers.replace_status(&self.ledger, &PostParams::default(), &ledger).await?;
+                let written =
+                    self.ledgers.replace_status(&self.ledger, &PostParams::default(), &ledger).await?;
                 StoreReply::Written { version: version_of(&written) }
             }
         })
@@ -136,7 +142,12 @@ async fn watch_one<K>(
     observations: mpsc::Sender<Observation>,
     observation: impl Fn(Option<K>) -> Observation,
 ) where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + serde::de::DeserializeOwned
+        + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watcher(api, config).default_backoff());
