@@ -114,7 +114,8 @@ pub struct PoolTier {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionPolicy {
-    /// How long a seat is kept without a renewal; clients renew at a third of it. 10s to 1h.
+    /// How long a seat is kept without a renewal; clients renew at a third of it. 10s to 1h. Below 30s a client
+    /// may lose its seat when the owner is lost without a trace, since it takes 11 s to be sure of that.
     #[serde(default = "default_ttl")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')")
         .message(sentences::TTL))]
@@ -126,7 +127,8 @@ pub struct SessionPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Availability {
     /// The horizon X: how long an owner may work without the API server. Longer rides out a longer outage;
-    /// shorter gives back sooner the seats of clients that were lost together with their server. 15s to 24h.
+    /// shorter gives back sooner the seats of clients that were lost together with their server. 15s to 24h. A seat is never
+    /// valid beyond it: below 40s a client may lose its seat when the owner is lost without a trace.
     #[serde(default = "default_outage_tolerance")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('15s') && duration(self) <= duration('24h')")
         .message(sentences::OUTAGE_TOLERANCE))]

@@ -113,13 +113,16 @@ fn tables(document: &Document) -> [Vec<Vec<String>>; 4] {
 fn pool_row(pool: &PoolStatus) -> Vec<String> {
     let seats = pool.limits.iter().find(|limit| limit.name == "seats");
     let (cap, used) = seats.map_or((0, 0), |limit| (limit.cap.unwrap_or(0), limit.in_use));
+    // What an earlier owner promised counts until recovery is over, whether its holder has come back or not.
+    let counted =
+        if pool.recovery_left.is_some() { seats.map_or(0, |limit| limit.promised).max(used) } else { used };
     row([
         &pool.product,
         &format!("{}/{}", pool.namespace, pool.pool),
         &pool.role,
         &cap.to_string(),
         &used.to_string(),
-        &cap.saturating_sub(used).to_string(),
+        &cap.saturating_sub(counted).to_string(),
         &time(pool.expire_time.as_ref()),
     ])
 }
