@@ -56,15 +56,7 @@ impl Licensing {
             LookUp::Revoked => (words::revoked(), None),
             LookUp::Unknown => (words::unknown_key(), None),
         };
-        self.metrics.verdict("activate", words.verdict, words.code);
-        let mut response = v1::ActivateResponse {
-            verdict: words.verdict.into(),
-            code: words.code.into(),
-            message: words.message,
-            retryable: words.retryable,
-            retry_after: words.retry_after,
-            ..Default::default()
-        };
+        let mut response: v1::ActivateResponse = self.tell("activate", words);
         if let Some((found, judgement)) = found {
             response.tier = tier(&found);
             response.expire_time = judgement.expires.map(words::timestamp);
@@ -86,15 +78,7 @@ impl Licensing {
             LookUp::Revoked => (words::revoked(), None),
             LookUp::Unknown => (words::unknown_key(), None),
         };
-        self.metrics.verdict("validate", words.verdict, words.code);
-        let mut response = v1::ValidateResponse {
-            verdict: words.verdict.into(),
-            code: words.code.into(),
-            message: words.message,
-            retryable: words.retryable,
-            retry_after: words.retry_after,
-            ..Default::default()
-        };
+        let mut response: v1::ValidateResponse = self.tell("validate", words);
         if let Some((found, judgement)) = found {
             response.tier = tier(&found);
             response.expire_time = judgement.expires.map(words::timestamp);
@@ -154,31 +138,19 @@ impl Licensing {
         let Answer::Granted { claim, valid_for, renew_after, .. } = answer else {
             return self.refused_checkout(words::refusal(&found.view, answer));
         };
-        self.metrics.verdict("checkout", judgement.verdict, judgement.code);
         v1::CheckoutResponse {
-            verdict: judgement.verdict.into(),
-            code: judgement.code.into(),
-            message: judgement.message.clone(),
             session: self.keyring.session(found.pool.hash, &claim),
             valid_for: Some(words::duration(valid_for)),
             renew_after: Some(words::duration(renew_after)),
             features,
             tier: tier(found),
             expire_time: judgement.expires.map(words::timestamp),
-            ..Default::default()
+            ..self.tell("checkout", Words::from(judgement))
         }
     }
 
     fn refused_checkout(&self, words: Words) -> v1::CheckoutResponse {
-        self.metrics.verdict("checkout", words.verdict, words.code);
-        v1::CheckoutResponse {
-            verdict: words.verdict.into(),
-            code: words.code.into(),
-            message: words.message,
-            retryable: words.retryable,
-            retry_after: words.retry_after,
-            ..Default::default()
-        }
+        self.tell("checkout", words)
     }
 
     pub(crate) async fn renew(
@@ -223,15 +195,7 @@ impl Licensing {
     }
 
     fn renewed(&self, words: Words) -> v1::RenewResponse {
-        self.metrics.verdict("renew", words.verdict, words.code);
-        v1::RenewResponse {
-            verdict: words.verdict.into(),
-            code: words.code.into(),
-            message: words.message,
-            retryable: words.retryable,
-            retry_after: words.retry_after,
-            ..Default::default()
-        }
+        self.tell("renew", words)
     }
 
     pub(crate) async fn checkin(
@@ -255,14 +219,13 @@ impl Licensing {
     }
 
     fn checked_in(&self, words: Words) -> v1::CheckinResponse {
-        self.metrics.verdict("checkin", words.verdict, words.code);
-        v1::CheckinResponse {
-            verdict: words.verdict.into(),
-            code: words.code.into(),
-            message: words.message,
-            retryable: words.retryable,
-            retry_after: words.retry_after,
-        }
+        self.tell("checkin", words)
+    }
+
+    /// Counts a verdict, and makes the response that says it.
+    fn tell<R: From<Words>>(&self, call: &'static str, words: Words) -> R {
+        self.metrics.verdict(call, words.verdict, words.code);
+        words.into()
     }
 
     fn open(&self, token: &str) -> Option<(Arc<Pool>, genie_ledger::Claim)> {

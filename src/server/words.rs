@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genie_ledger::{Answer, Denial};
-use genie_proto::v1::{Code, Verdict};
+use genie_proto::v1::{self, Code, Verdict};
 use jiff::Timestamp;
 
 use super::error::CallError;
@@ -30,6 +30,27 @@ impl From<&Judgement> for Words {
         plain(judgement.verdict, judgement.code, judgement.message.clone())
     }
 }
+
+/// Every response begins with the same five fields; the rest is empty.
+macro_rules! respond_with_words {
+    ($($response:ident),*) => {$(
+        #[allow(clippy::needless_update)] // where there is no rest
+        impl From<Words> for v1::$response {
+            fn from(words: Words) -> Self {
+                Self {
+                    verdict: words.verdict.into(),
+                    code: words.code.into(),
+                    message: words.message,
+                    retryable: words.retryable,
+                    retry_after: words.retry_after,
+                    ..Self::default()
+                }
+            }
+        }
+    )*};
+}
+
+respond_with_words!(ActivateResponse, ValidateResponse, CheckoutResponse, RenewResponse, CheckinResponse);
 
 fn plain(verdict: Verdict, code: Code, message: impl Into<String>) -> Words {
     Words { verdict, code, message: message.into(), retryable: false, retry_after: None }

@@ -3,20 +3,16 @@
 //! Takes a manifest directory (read again when it changes) and a data directory; writes only the latter.
 
 mod data;
+mod pools;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-use genie_ledger::{Holder, Nonce, Role};
 use genie_proto::v1::admin_server::AdminServer;
 use jiff::Timestamp;
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -24,18 +20,14 @@ use tracing::{info, warn};
 
 use data::DataDir;
 pub use data::DataError;
+use pools::Pools;
 
 use super::admin::AdminService;
 use super::peers::Peers;
-use super::store::file::{FileStore, FileStoreError};
+use super::store::file::FileStoreError;
 use super::tls::{ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
-use super::{ListenError, MAX_OBSERVATIONS, Served, Service, listen};
-use crate::compile::{self, ObjectName, manifests};
-use crate::license::{LedgerId, PlanView};
-
-/// How long the first line waits for every pool to be in force.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+use super::{ListenError, Service, listen};
 
 /// How a standalone server is told to run.
 #[derive(Clone, Debug)]
@@ -157,199 +149,4 @@ async fn serve_admin(listener: UnixListener, admin: AdminService, stop: Cancella
     let router = Routes::new(AdminServer::new(admin)).into_axum_router();
     // Resolves when stopped; a failed accept is retried inside.
     let _ = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
-}
-
-/// The pools of the manifest directory, as they are served.
-struct Pools {
-    manifests: PathBuf,
-    data: DataDir,
-    service: Service,
-    address: SocketAddr,
-    identity: Holder,
-    served: BTreeMap<LedgerId, Served>,
-    problems: Arc<RwLock<Vec<String>>>,
-}
-
-impl Pools {
-    fn new(manifests: PathBuf, data: DataDir, service: Service, address: SocketAddr, host: String) -> Self {
-        let identity = Holder {
-            nonce: Nonce("".into()),
-            pod_uid: "".into(),
-            pod_name: "".into(),
-            node: host.into(),
-            address: address.to_string().into(),
-        };
-        Self {
-            manifests,
-            data,
-            service,
-            address,
-            identity,
-            served: BTreeMap::new(),
-            problems: Arc::default(),
-        }
-    }
-
-    /// Serves what can be served, and reports the rest; nothing at all is an error.
-    fn start(&mut self) -> Result<(), StartError> {
-        let (views, problems) = self.read()?;
-        for problem in &problems {
-            warn!("{problem}");
-        }
-        if views.is_empty() {
-            let problems = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-            return Err(StartError::Nothing { path: self.manifests.clone(), problems });
-        }
-        self.note(problems);
-        for view in views {
-            self.begin(view)?;
-        }
-        self.publish();
-        Ok(())
-    }
-
-    /// Puts changed manifests in force, all or nothing: where one is broken, what was meant by the others is unsure,
-    /// and a pool that seems gone may be in the broken file. So everything stays as it is, and the problems are told.
-    fn reload(&mut self) {
-        let (views, problems) = match self.read() {
-            Ok(read) => read,
-            Err(error) => {
-                return warn!(%error, "the manifests were not read again; everything stays as it is");
-            }
-        };
-        if !problems.is_empty() {
-            for problem in &problems {
-                warn!("{problem}");
-            }
-            warn!("the changed manifests are not in force; everything stays as it is until they are mended");
-            return self.note(problems);
-        }
-        let gone: Vec<LedgerId> =
-            self.served.keys().filter(|id| !views.iter().any(|view| view.ledger == **id)).cloned().collect();
-        for id in gone {
-            if let Some(served) = self.served.remove(&id) {
-                info!(ledger = %id, "no longer served");
-                tokio::spawn(served.end());
-            }
-        }
-        for view in views {
-            match self.served.get(&view.ledger) {
-                Some(served) => served.pool.configure(Arc::new(view)),
-                None => {
-                    if let Err(error) = self.begin(view) {
-                        warn!(%error, "a pool is not served");
-                    }
-                }
-            }
-        }
-        self.note(Vec::new());
-        self.publish();
-        info!(pools = self.served.len(), "manifests read again");
-    }
-
-    /// Reads and compiles the manifests; makes missing keys, and writes the bindings.
-    fn read(&self) -> Result<(Vec<PlanView>, Vec<String>), DataError> {
-        let loaded = manifests::load(&[&self.manifests]);
-        let mut keys = BTreeMap::new();
-        for grant in &loaded.grants {
-            let name = ObjectName::of(&grant.object);
-            let key = match compile::key_secret(&grant.object) {
-                Some(secret) => compile::brought_key(&grant.object, loaded.secret(&secret)).ok(),
-                None => Some(self.data.made_key(&name)?),
-            };
-            keys.extend(key.map(|key| (name, key)));
-        }
-        let compiled = manifests::compile_all(&loaded, |grant| keys.get(grant).map(compile::hash));
-        let mut problems: Vec<String> = compiled.problems.iter().map(ToString::to_string).collect();
-        let mut views = Vec::new();
-        for pool in compiled.pools {
-            let Ok(plan) = pool.compiled.plan else { continue };
-            for grant in &plan.grants {
-                let name = ObjectName { namespace: grant.namespace.clone(), name: grant.name.clone() };
-                if let Some(key) = keys.get(&name) {
-                    self.data.bind(&name, &plan.product, &self.reach(), key)?;
-                }
-            }
-            match PlanView::new(&pool.name.namespace, plan) {
-                Ok(view) => views.push(view),
-                Err(error) => problems.push(error.to_string()),
-            }
-        }
-        Ok((views, problems))
-    }
-
-    /// Where clients of this machine's bindings are sent.
-    fn reach(&self) -> (String, u16) {
-        let host = match self.address.ip().is_unspecified() {
-            true => self.identity.node.to_string(),
-            false => self.address.ip().to_string(),
-        };
-        (host, self.address.port())
-    }
-
-    fn begin(&mut self, view: PlanView) -> Result<(), FileStoreError> {
-        let id = view.ledger.clone();
-        let store = FileStore::open(&self.data.ledgers(), &id)?;
-        // The lock on the data directory proves that whoever wrote this record has ended (R6b).
-        let previous = store.record().map(|record| record.holder.nonce);
-        let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
-        // Nobody else writes these files: there is nothing to observe.
-        drop(sender);
-        let prepare = |pool: &super::Pool| previous.into_iter().for_each(|nonce| pool.previous_ended(nonce));
-        let served = Served::begin(Arc::new(view), &self.identity, store, observations, prepare);
-        self.served.insert(id, served);
-        Ok(())
-    }
-
-    fn publish(&self) {
-        self.service.directory.replace(self.served.values().map(|served| served.pool.clone()).collect());
-    }
-
-    fn note(&self, problems: Vec<String>) {
-        *self.problems.write().expect("no code panics while it holds this lock") = problems;
-    }
-
-    /// Waits until every pool is in force, for a bounded time.
-    async fn settle(&self) {
-        let deadline = tokio::time::Instant::now() + START_PATIENCE;
-        let settled = || self.served.values().all(|served| served.pool.role() == Role::Owner);
-        while !settled() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    fn first_line(&self) -> String {
-        let problems = self.problems.read().expect("no code panics while it holds this lock").len();
-        let pools = self.served.len();
-        let note = if problems == 0 { String::new() } else { format!(", {problems} problems: see the log") };
-        let bindings = self.data.bindings();
-        format!("serving {pools} pool(s) on {}; bindings in {}{note}\n", self.address, bindings.display())
-    }
-
-    fn admin(&self) -> AdminService {
-        let problems = self.problems.clone();
-        let problems = move || problems.read().expect("no code panics while it holds this lock").clone();
-        AdminService { directory: self.service.directory.clone(), problems: Arc::new(problems) }
-    }
-
-    /// The lock on the data directory proves that a socket that is there already is nobody's.
-    fn admin_listener(&self) -> Result<UnixListener, StartError> {
-        let path = self.data.admin_socket();
-        let make = || {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let listener = UnixListener::bind(&path)?;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-            Ok(listener)
-        };
-        make().map_err(|error| StartError::Socket { path: path.clone(), error })
-    }
-
-    async fn end(mut self) {
-        join_all(std::mem::take(&mut self.served).into_values().map(Served::end)).await;
-        // Without it, `status` would say that nothing answers at a socket that is there.
-        let _ = std::fs::remove_file(self.data.admin_socket());
-    }
 }

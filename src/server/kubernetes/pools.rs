@@ -1,0 +1,170 @@
+//! The pools of a server in a cluster: whose plans it follows, and which of them it serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::TryStreamExt;
+use futures::future::join_all;
+use genie_ledger::{Holder, Nonce};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Config;
+use crate::api::{SeatPlan, SeatPlanSpec};
+use crate::license::PlanView;
+use crate::server::directory::Directory;
+use crate::server::store::kubernetes::{KubernetesStore, watch};
+use crate::server::{MAX_OBSERVATIONS, Served};
+
+/// Plans that wait to be put in force.
+const MAX_PLANS: usize = 64;
+
+/// A product, and its plan; None: the plan is gone.
+pub(super) type PlanChange = (String, Option<SeatPlanSpec>);
+
+/// The pools of this server: those it follows, and those whose plan it has.
+pub(super) struct Pools {
+    namespace: String,
+    client: Client,
+    identity: Holder,
+    directory: Arc<Directory>,
+    sender: mpsc::Sender<PlanChange>,
+    followed: BTreeMap<String, CancellationToken>,
+    served: BTreeMap<String, Served>,
+    /// Every followed product has its plan.
+    pub(super) ready: Arc<AtomicBool>,
+}
+
+impl Pools {
+    pub(super) fn new(
+        config: &Config,
+        client: Client,
+        directory: Arc<Directory>,
+    ) -> (Self, mpsc::Receiver<PlanChange>) {
+        let (sender, receiver) = mpsc::channel(MAX_PLANS);
+        let identity = Holder {
+            nonce: Nonce("".into()),
+            pod_uid: config.pod_uid.as_str().into(),
+            pod_name: config.pod_name.as_str().into(),
+            node: config.node.as_str().into(),
+            address: address(&config.pod_ip, config.peer_listen.port()).into(),
+        };
+        let pools = Self {
+            namespace: config.namespace.clone(),
+            client,
+            identity,
+            directory,
+            sender,
+            followed: BTreeMap::new(),
+            served: BTreeMap::new(),
+            ready: Arc::new(AtomicBool::new(false)),
+        };
+        (pools, receiver)
+    }
+
+    /// Follows the plans of exactly these products.
+    pub(super) fn follow(&mut self, products: BTreeSet<String>) {
+        let gone: Vec<String> =
+            self.followed.keys().filter(|product| !products.contains(*product)).cloned().collect();
+        for product in gone {
+            if let Some(stop) = self.followed.remove(&product) {
+                info!(product, "no longer followed");
+                stop.cancel();
+                self.discard(&product);
+            }
+        }
+        for product in products {
+            if !self.followed.contains_key(&product) {
+                let stop = CancellationToken::new();
+                let api = Api::namespaced(self.client.clone(), &self.namespace);
+                tokio::spawn(follow_plan(api, product.clone(), self.sender.clone(), stop.clone()));
+                self.followed.insert(product, stop);
+            }
+        }
+        self.tell_ready();
+    }
+
+    /// Puts a plan in force. A plan that is gone changes nothing: whoever deleted it by mistake gets it back from
+    /// the operator, and a deleted pool leaves the list of products.
+    pub(super) async fn apply(&mut self, product: &str, plan: Option<SeatPlanSpec>) {
+        let Some(plan) = plan.filter(|_| self.followed.contains_key(product)) else { return };
+        let view = match PlanView::new(&self.namespace, plan) {
+            Ok(view) => Arc::new(view),
+            Err(error) => return warn!(product, %error, "the plan in force stays"),
+        };
+        match self.served.get(product) {
+            Some(served) => served.pool.configure(view),
+            None => {
+                info!(product, "serving");
+                let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
+                watch(self.client.clone(), &view.ledger, sender);
+                let store = KubernetesStore::new(self.client.clone(), &view.ledger);
+                let served = Served::begin(view, &self.identity, store, observations, |_| {});
+                self.served.insert(product.to_owned(), served);
+            }
+        }
+        self.publish();
+    }
+
+    fn discard(&mut self, product: &str) {
+        if let Some(served) = self.served.remove(product) {
+            tokio::spawn(served.end());
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        self.directory.replace(self.served.values().map(|served| served.pool.clone()).collect());
+        self.tell_ready();
+    }
+
+    fn tell_ready(&self) {
+        let ready = self.followed.keys().all(|product| self.served.contains_key(product));
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(super) async fn end(mut self) {
+        self.ready.store(false, Ordering::Relaxed);
+        self.followed.values().for_each(CancellationToken::cancel);
+        join_all(std::mem::take(&mut self.served).into_values().map(Served::end)).await;
+    }
+}
+
+fn address(ip: &str, port: u16) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+/// Sends on what the watch of one plan shows, until `stop`.
+async fn follow_plan(
+    api: Api<SeatPlan>,
+    product: String,
+    plans: mpsc::Sender<PlanChange>,
+    stop: CancellationToken,
+) {
+    let config = watcher::Config::default().fields(&format!("metadata.name={product}"));
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    loop {
+        let event = tokio::select! {
+            event = events.try_next() => event,
+            () = stop.cancelled() => return,
+        };
+        let plan = match event {
+            Ok(Some(Event::Apply(plan) | Event::InitApply(plan))) => Some(plan.spec),
+            Ok(Some(Event::Delete(_))) => None,
+            Ok(Some(Event::Init | Event::InitDone)) => continue,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(product, %error, "the watch of a plan was interrupted");
+                continue;
+            }
+        };
+        if plans.send((product.clone(), plan)).await.is_err() {
+            return;
+        }
+    }
+}
