@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), &encoded)?;
 
     let mut config = prost_build::Config::new();
-    config.extern_path(".google.protobuf.Timestamp", "::pbjson_types::Timestamp");
+    config.extern_path(".google.protobuf.Timestamp", "crate::Timestamp");
     config.extern_path(".google.protobuf.Duration", "::pbjson_types::Duration");
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
 

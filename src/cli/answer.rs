@@ -67,6 +67,6 @@ pub(super) fn refused(denied: &Denied) -> CheckoutResponse {
     }
 }
 
-fn time(time: Option<&pbjson_types::Timestamp>) -> String {
+fn time(time: Option<&genie_proto::Timestamp>) -> String {
     time.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok()).map(|t| t.to_string()).unwrap_or_default()
 }

@@ -156,7 +156,7 @@ fn dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-fn time(time: Option<&pbjson_types::Timestamp>) -> String {
+fn time(time: Option<&genie_proto::Timestamp>) -> String {
     let time = time.and_then(|time| jiff::Timestamp::from_second(time.seconds).ok());
     time.map_or("-".to_owned(), |time| time.to_string())
 }

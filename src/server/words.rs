@@ -157,6 +157,6 @@ pub(crate) fn duration(duration: Duration) -> pbjson_types::Duration {
     }
 }
 
-pub(crate) fn timestamp(time: Timestamp) -> pbjson_types::Timestamp {
-    pbjson_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+pub(crate) fn timestamp(time: Timestamp) -> genie_proto::Timestamp {
+    genie_proto::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }

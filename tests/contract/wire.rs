@@ -21,6 +21,8 @@ async fn a_good_key_learns_its_features_tier_and_end() {
     assert_eq!(answer["features"], json!(["draw", "render", "simulate"]), "what has ended is not among them");
     assert_eq!(answer["tier"], "pro");
     assert_eq!(answer["retryable"], false);
+    let old = validate(&server, "acme-cad", &server.key("old"), &[]).await;
+    assert_eq!(old["expireTime"], "2020-01-01T00:00:00Z");
 }
 
 #[tokio::test]

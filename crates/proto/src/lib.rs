@@ -2,6 +2,10 @@
 //! form (camelCase, fields with default values written, enum values as in the proto file).
 #![allow(missing_docs, clippy::all, unreachable_pub)]
 
+mod time;
+
+pub use time::Timestamp;
+
 mod genie {
     pub mod v1 {
         tonic::include_proto!("genie.v1");
