@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     })
 }
 
-/// Cancelled by SIGTERM, as the kubelet sends it, or another signal that ends.
+/// Canceled by SIGTERM, as the kubelet sends it, or another signal that ends.
 fn stop() -> Result<CancellationToken, Failure> {
     let mut signals = Signals::new()?;
     let token = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! May a grant be used now, and with which features? Pure: a plan, a grant, a time.
 //!
 //! The order of the checks is the order of the reasons people can do something about: the pool, the grant, the
-//! features. Seats are the ledger's to judge, afterwards.
+//! features. Seats are the ledger's to judge, afterward.
 
 use genie_proto::v1::{Code, Verdict};
 use jiff::Timestamp;
@@ -18,9 +18,9 @@ pub enum Use {
     GoOn,
 }
 
-/// The outcome of a judgement.
+/// The outcome of a judgment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
+pub struct Judgment {
     /// In one word.
     pub verdict: Verdict,
     /// Why.
@@ -33,7 +33,7 @@ pub struct Judgement {
     pub expires: Option<Timestamp>,
 }
 
-impl Judgement {
+impl Judgment {
     /// The caller may run.
     pub fn is_authorized(&self) -> bool {
         self.verdict == Verdict::Authorized
@@ -50,10 +50,10 @@ struct Refusal(Verdict, Code, String);
 
 impl PlanView {
     /// Judges `grant` at `now` for `features` (empty: all that it enables).
-    pub fn judge(&self, grant: &GrantView, features: &[String], now: Timestamp, purpose: Use) -> Judgement {
+    pub fn judge(&self, grant: &GrantView, features: &[String], now: Timestamp, purpose: Use) -> Judgment {
         let expires = earliest(&[end(&self.plan.validity), end(&grant.plan.validity)]);
         match self.try_judge(grant, features, now, purpose) {
-            Ok((code, features)) => Judgement {
+            Ok((code, features)) => Judgment {
                 verdict: Verdict::Authorized,
                 code,
                 message: self.welcome(code, expires),
@@ -61,7 +61,7 @@ impl PlanView {
                 expires,
             },
             Err(Refusal(verdict, code, message)) => {
-                Judgement { verdict, code, message, features: Vec::new(), expires }
+                Judgment { verdict, code, message, features: Vec::new(), expires }
             }
         }
     }

@@ -7,7 +7,7 @@ mod keys;
 mod token;
 mod view;
 
-pub use judge::{Judgement, Use};
+pub use judge::{Judgment, Use};
 pub use keys::KeyHash;
 pub use token::{ActivationClaim, Keyring, KeyringError, MAX_TOKEN};
 pub use view::{GrantView, LedgerId, PlanView, ViewError, grant_limit};

@@ -103,6 +103,14 @@ impl PlanView {
         self.by_id.get(&id).map(|&index| &self.grants[index])
     }
 
+    /// The features among the limits of a session.
+    pub fn features_of(&self, limits: &LimitSet) -> Vec<String> {
+        let names = limits.iter().filter_map(|limit| self.limit_name(limit)?.strip_prefix("feature/"));
+        let mut features: Vec<String> = names.map(str::to_owned).collect();
+        features.sort_unstable();
+        features
+    }
+
     /// The name of a limit, as people read it.
     pub fn limit_name(&self, id: LimitId) -> Option<&str> {
         self.names.get(&id).map(AsRef::as_ref)

@@ -42,7 +42,7 @@ impl Election {
         Self { leases: Api::namespaced(client, namespace), identity }
     }
 
-    /// Waits until this process leads, or `stop`; the token given is cancelled when it leads no more.
+    /// Waits until this process leads, or `stop`; the token given is canceled when it leads no more.
     pub async fn lead(&self, stop: &CancellationToken) -> Option<Term> {
         let mut seen = Seen { version: None, since: Instant::now() };
         while !stop.is_cancelled() {

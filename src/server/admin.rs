@@ -134,14 +134,14 @@ fn pool_status(pool: &Pool) -> v1::PoolStatus {
 
 fn grants(view: &PlanView) -> Vec<v1::GrantStatus> {
     let status = |grant: &crate::license::GrantView| {
-        let judgement = view.judge(grant, &[], wall_now(), Use::Begin);
+        let judgment = view.judge(grant, &[], wall_now(), Use::Begin);
         v1::GrantStatus {
             namespace: grant.plan.namespace.clone(),
             name: grant.plan.name.clone(),
             tier: grant.plan.tier.as_ref().map(ToString::to_string).unwrap_or_default(),
-            verdict: judgement.verdict.into(),
-            code: judgement.code.into(),
-            expire_time: judgement.expires.map(words::timestamp),
+            verdict: judgment.verdict.into(),
+            code: judgment.code.into(),
+            expire_time: judgment.expires.map(words::timestamp),
         }
     };
     view.grants().iter().map(status).collect()

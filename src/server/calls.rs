@@ -17,7 +17,7 @@ use super::peers::{Call, Peers, Reply};
 use super::pool::{Meta, Pool};
 use super::request;
 use super::words::{self, Words};
-use crate::license::{ActivationClaim, Judgement, Keyring, Use};
+use crate::license::{ActivationClaim, Judgment, Keyring, Use};
 
 /// Longest a call may wait for anything; clients retry within their own deadlines.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -50,17 +50,17 @@ impl Licensing {
         let caller = request::activate(request)?;
         let (words, found) = match self.directory.find(&self.keyring, &caller) {
             LookUp::Found(found) => {
-                let judgement = found.view.judge(found.grant(), &[], wall_now(), Use::Begin);
-                (Words::from(&judgement), Some((found, judgement)))
+                let judgment = found.view.judge(found.grant(), &[], wall_now(), Use::Begin);
+                (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
             LookUp::Unknown => (words::unknown_key(), None),
         };
         let mut response: v1::ActivateResponse = self.tell("activate", words);
-        if let Some((found, judgement)) = found {
+        if let Some((found, judgment)) = found {
             response.tier = tier(&found);
-            response.expire_time = judgement.expires.map(words::timestamp);
-            if judgement.is_authorized() {
+            response.expire_time = judgment.expires.map(words::timestamp);
+            if judgment.is_authorized() {
                 let claim = ActivationClaim { grant: found.grant().id, key: found.key };
                 response.activation_token = self.keyring.activation(found.pool.hash, claim);
             }
@@ -72,18 +72,18 @@ impl Licensing {
         let caller = request::validate(request)?;
         let (words, found) = match self.directory.find(&self.keyring, &caller) {
             LookUp::Found(found) => {
-                let judgement = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
-                (Words::from(&judgement), Some((found, judgement)))
+                let judgment = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
+                (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
             LookUp::Unknown => (words::unknown_key(), None),
         };
         let mut response: v1::ValidateResponse = self.tell("validate", words);
-        if let Some((found, judgement)) = found {
+        if let Some((found, judgment)) = found {
             response.tier = tier(&found);
-            response.expire_time = judgement.expires.map(words::timestamp);
-            response.days_left = judgement.days_left(wall_now());
-            response.features = judgement.features;
+            response.expire_time = judgment.expires.map(words::timestamp);
+            response.days_left = judgment.days_left(wall_now());
+            response.features = judgment.features;
         }
         Ok(response)
     }
@@ -99,15 +99,15 @@ impl Licensing {
             LookUp::Revoked => return Ok(Here::Answer(self.refused_checkout(words::revoked()))),
             LookUp::Unknown => return Ok(Here::Answer(self.refused_checkout(words::unknown_key()))),
         };
-        let judgement = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
-        if !judgement.is_authorized() {
-            return Ok(Here::Answer(self.refused_checkout(Words::from(&judgement))));
+        let judgment = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
+        if !judgment.is_authorized() {
+            return Ok(Here::Answer(self.refused_checkout(Words::from(&judgment))));
         }
         let limits =
             found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
         let features = match request.features.is_empty() {
-            true => found.view.unlimited(&judgement.features),
-            false => judgement.features.clone(),
+            true => found.view.unlimited(&judgment.features),
+            false => judgment.features.clone(),
         };
         let meta = Meta {
             client: request.client.clone(),
@@ -124,14 +124,14 @@ impl Licensing {
             Answer::Unavailable { retry_after } => return Err(words::unavailable(&found.pool, retry_after)),
             answer => answer,
         };
-        let response = self.checked_out(&found, &judgement, features, answer);
+        let response = self.checked_out(&found, &judgment, features, answer);
         Ok(Here::Answer(response))
     }
 
     fn checked_out(
         &self,
         found: &Found,
-        judgement: &Judgement,
+        judgment: &Judgment,
         features: Vec<String>,
         answer: Answer,
     ) -> v1::CheckoutResponse {
@@ -144,8 +144,8 @@ impl Licensing {
             renew_after: Some(words::duration(renew_after)),
             features,
             tier: tier(found),
-            expire_time: judgement.expires.map(words::timestamp),
-            ..self.tell("checkout", Words::from(judgement))
+            expire_time: judgment.expires.map(words::timestamp),
+            ..self.tell("checkout", Words::from(judgment))
         }
     }
 
@@ -165,29 +165,33 @@ impl Licensing {
             return Ok(Here::Answer(self.renewed(words::session_unknown())));
         };
         let view = pool.view();
-        let judgement = match view.grant(claim.grant) {
+        let judgment = match view.grant(claim.grant) {
             Some(grant) => view.judge(grant, &[], wall_now(), Use::GoOn),
             None => return Ok(Here::Answer(self.renewed(words::revoked()))),
         };
-        if !judgement.is_authorized() {
-            return Ok(Here::Answer(self.renewed(Words::from(&judgement))));
+        if !judgment.is_authorized() {
+            return Ok(Here::Answer(self.renewed(Words::from(&judgment))));
         }
         let client = request.client.clone();
-        let unknown = client.is_none();
-        let meta =
-            move || Arc::new(Meta { client, features: Vec::new(), started: wall_now(), adopted: true });
+        let meta = || {
+            let features = view.features_of(&claim.limits);
+            Arc::new(Meta { client: client.clone(), features, started: wall_now(), adopted: true })
+        };
         match pool.renew(&claim, operation, meta) {
             Answer::NotOwner { address } => {
                 self.pass_on(&pool, address, origin, Call::Renew(request)).await?.renew()
             }
             Answer::Unavailable { retry_after } => Err(words::unavailable(&pool, retry_after)),
             Answer::Granted { claim, valid_for, renew_after, adopted } => {
-                let mut response = self.renewed(Words::from(&judgement));
+                let mut response = self.renewed(Words::from(&judgment));
                 response.session = self.keyring.session(pool.hash, &claim);
                 response.valid_for = Some(words::duration(valid_for));
                 response.renew_after = Some(words::duration(renew_after));
-                response.expire_time = judgement.expires.map(words::timestamp);
-                response.want_client = adopted && unknown;
+                response.expire_time = judgment.expires.map(words::timestamp);
+                response.want_client = adopted && client.is_none();
+                if let Some(client) = client.filter(|_| !adopted) {
+                    pool.describe(claim.session, client);
+                }
                 Ok(Here::Answer(response))
             }
             answer => Ok(Here::Answer(self.renewed(words::refusal(&view, answer)))),

@@ -18,7 +18,7 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// How long a stopping owner may take to give up its Lease; its successor needs no more than patience.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Runs until `stop` is cancelled; then gives up the Lease, within a deadline.
+/// Runs until `stop` is canceled; then gives up the Lease, within a deadline.
 pub(crate) async fn drive<S: Store>(
     pool: Arc<Pool>,
     store: Arc<S>,

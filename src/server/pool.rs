@@ -122,6 +122,15 @@ impl Pool {
         self.answered(|inner, now| inner.replica.renew(now, claim, operation, meta))
     }
 
+    /// Says who holds a session that was taken over without anybody saying so.
+    pub(crate) fn describe(&self, session: SessionId, client: Client) {
+        self.change(|inner, _| {
+            inner.replica.describe(session, |meta| {
+                *meta = Arc::new(Meta { client: Some(client), ..Meta::clone(meta) });
+            });
+        });
+    }
+
     /// Gives a seat back.
     pub(crate) fn checkin(&self, claim: &Claim, operation: OperationId) -> Answer {
         self.answered(|inner, now| inner.replica.checkin(now, claim, operation))

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::error::CallError;
 use super::pool::Pool;
-use crate::license::{Judgement, PlanView};
+use crate::license::{Judgment, PlanView};
 
 /// When nobody owns a pool: a takeover takes about this long (lease 10 s, noticed within it).
 pub(crate) const TAKEOVER_RETRY: Duration = Duration::from_secs(1);
@@ -25,9 +25,9 @@ pub(crate) struct Words {
     pub(crate) retry_after: Option<pbjson_types::Duration>,
 }
 
-impl From<&Judgement> for Words {
-    fn from(judgement: &Judgement) -> Self {
-        plain(judgement.verdict, judgement.code, judgement.message.clone())
+impl From<&Judgment> for Words {
+    fn from(judgment: &Judgment) -> Self {
+        plain(judgment.verdict, judgment.code, judgment.message.clone())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use tempfile::TempDir;
 
-use crate::bench::{code, finish, program};
+use crate::harness::{code, finish, program};
 
 #[test]
 fn the_installed_binary_is_this_one_and_runs() {

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::bench::{Bench, Running, until};
+use crate::harness::{Bench, Running, until};
 
 /// Starts a command that says its own pid and that of a child of its own, and loses its seat with the server.
 fn deserted(bench: &mut Bench, on_loss: &[&str], script: &str) -> Running {

@@ -1,6 +1,6 @@
 //! The command line against the real server, as a user has it: processes, files, signals and exit codes.
 
-mod bench;
+mod harness;
 mod install;
 mod loss;
 mod run;

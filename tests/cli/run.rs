@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use rustix::process::Signal;
 
-use crate::bench::{Bench, Running, code, finish, until};
+use crate::harness::{Bench, Running, code, finish, until};
 
 #[test]
 fn the_exit_code_is_that_of_the_command() {

@@ -4,7 +4,7 @@ use std::{fs, process::Stdio};
 
 use rustix::process::Signal;
 
-use crate::bench::{Bench, code, finish, program, until};
+use crate::harness::{Bench, code, finish, program, until};
 
 #[test]
 fn a_good_key_is_authorized_with_0_and_the_answer_is_proto3_json() {

@@ -117,5 +117,21 @@ async fn after_kill_9_every_session_is_renewed_and_no_seat_is_given_twice() {
     let sessions = status["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 3);
     assert!(sessions.iter().all(|session| session["adopted"] == true), "{sessions:?}");
+    assert!(sessions.iter().all(|session| session["features"] == json!(["draw"])), "{sessions:?}");
     assert_eq!(server.checkout("team-a", &[]).await["verdict"], "DENIED");
+}
+
+#[tokio::test]
+async fn whoever_holds_an_adopted_session_is_known_again_after_its_next_renewal() {
+    let server = Server::start();
+    let seat = server.checkout("team-a", &[]).await;
+    let server = server.kill_and_restart();
+    let adopted = server.renew(&seat).await;
+    assert_eq!(adopted["wantClient"], true);
+    let body = json!({
+        "session": adopted["session"], "operationId": operation(), "client": { "user": "ann", "host": "h1", "pid": 5 },
+    });
+    let told = server.call("renew", body).await;
+    assert_eq!((&told["verdict"], &told["wantClient"]), (&json!("AUTHORIZED"), &json!(false)));
+    assert_eq!(server.status()["sessions"][0]["client"]["user"], "ann");
 }

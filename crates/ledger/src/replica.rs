@@ -16,7 +16,7 @@ use crate::types::{Claim, Generation, Holder, Nonce, OperationId, SessionId};
 ///
 /// After every call the driver sends all that [`take_request`](Self::take_request) gives, hands out
 /// all that [`take_completion`](Self::take_completion) gives, and sees to it that
-/// [`tick`](Self::tick) is called at [`next_tick`](Self::next_tick). Times must not run backwards.
+/// [`tick`](Self::tick) is called at [`next_tick`](Self::next_tick). Times must not run backward.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica<M> {
     pub(crate) me: Holder,
@@ -237,6 +237,15 @@ impl<M> Replica<M> {
         match &mut self.phase {
             Phase::Owner(owner) => owner.seats.revoke(now, session),
             _ => false,
+        }
+    }
+
+    /// Changes what the caller remembers of a live session; nothing where there is none.
+    pub fn describe(&mut self, session: SessionId, change: impl FnOnce(&mut M)) {
+        if let Phase::Owner(owner) = &mut self.phase
+            && let Some(session) = owner.seats.sessions.get_mut(session)
+        {
+            change(&mut session.meta);
         }
     }
 

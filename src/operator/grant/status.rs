@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{GrantBinding, GrantSeatsStatus, GrantStatus},
     compile::{GrantReason, ObjectName, Reasons},
-    license::Judgement,
+    license::Judgment,
     operator::{
         conditions::{Says, merge, news},
         context::Context,
@@ -87,7 +87,7 @@ fn accepted(validated: &Validated, failure: Option<&ApplyError>) -> Vec<Says> {
         Some(warnings) => Says::new("Accepted", true, warnings.reason(), warnings.to_string()),
         None => Says::new("Accepted", true, "Accepted", "the pool accepts it"),
     };
-    let authorized = authorized(validated.judgement.as_ref());
+    let authorized = authorized(validated.judgment.as_ref());
     let ready = match failure {
         Some(failure) => Says::new("Ready", false, "SecretRefused", failure.to_string()),
         None if !authorized.holds() => Says { type_: "Ready", ..authorized.clone() },
@@ -96,19 +96,16 @@ fn accepted(validated: &Validated, failure: Option<&ApplyError>) -> Vec<Says> {
     vec![accepted, authorized, ready]
 }
 
-fn authorized(judgement: Option<&Judgement>) -> Says {
-    match judgement {
+fn authorized(judgment: Option<&Judgment>) -> Says {
+    match judgment {
         None => Says::unknown("Authorized", "PlanPending", "the servers do not know it with its key yet"),
-        // The judgement's own sentence may count days, and a status holds nothing that changes by itself.
-        Some(judgement) if judgement.is_authorized() => {
-            Says::new("Authorized", true, camel_case(judgement.code.as_str_name()), "its key is good")
+        // The judgment's own sentence may count days, and a status holds nothing that changes by itself.
+        Some(judgment) if judgment.is_authorized() => {
+            Says::new("Authorized", true, camel_case(judgment.code.as_str_name()), "its key is good")
         }
-        Some(judgement) => Says::new(
-            "Authorized",
-            false,
-            camel_case(judgement.code.as_str_name()),
-            judgement.message.clone(),
-        ),
+        Some(judgment) => {
+            Says::new("Authorized", false, camel_case(judgment.code.as_str_name()), judgment.message.clone())
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{binding, observe::Observed};
 use crate::{
     api::{PlanGrant, SeatPlanSpec},
     compile::{self, AcceptedGrant, GrantReason, ObjectName, Reasons},
-    license::{Judgement, PlanView, Use},
+    license::{Judgment, PlanView, Use},
     operator::names,
     pki::PkiError,
 };
@@ -36,7 +36,7 @@ pub struct Validated {
     /// The CA's certificate.
     pub ca: String,
     /// May it be used now? None: the servers' plan has it not yet, or not with its key.
-    pub judgement: Option<Judgement>,
+    pub judgment: Option<Judgment>,
     /// The next moment at which that changes by time alone.
     pub next: Option<Timestamp>,
     /// Seats held.
@@ -78,7 +78,7 @@ pub fn validate(observed: &Observed, cluster_domain: &str) -> Result<Verdict, Pk
         product: plan.product.clone(),
         ca: crate::operator::ca::certificate(ca)?,
         next: single.as_ref().and_then(|plan| compile::next_expiry(plan, observed.now)),
-        judgement: single.and_then(|plan| judge(&pool.namespace, plan, observed.now)),
+        judgment: single.and_then(|plan| judge(&pool.namespace, plan, observed.now)),
         in_use: said.in_use,
     })))
 }
@@ -88,7 +88,7 @@ fn has_key(planned: &PlanGrant, key: Option<&ActivationKey>) -> bool {
 }
 
 /// What a server would say to the holder of the key.
-fn judge(namespace: &str, plan: SeatPlanSpec, now: Timestamp) -> Option<Judgement> {
+fn judge(namespace: &str, plan: SeatPlanSpec, now: Timestamp) -> Option<Judgment> {
     let view = PlanView::new(namespace, plan).ok()?;
     Some(view.judge(view.grants().first()?, &[], now, Use::Begin))
 }
