@@ -1,5 +1,6 @@
 # The image of genie-lm for those with a container daemon: the same program and settings as tools/image/build.sh makes.
 FROM rust:1.95-bookworm AS builder
+# The crypto library asks for cmake on some machines; on x86_64 it does without.
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
