@@ -1,6 +1,9 @@
 //! `genie-lm checkout`: takes a seat, says so, and holds it until it is interrupted, the time is up, or it is lost.
 
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use genie_client::{Error, Session};
 use tokio::time::sleep;
@@ -40,7 +43,9 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         match seat {
             Ok(seat) => {
                 output.write(seat.answer(), &answer::checked_out(seat.answer()))?;
-                hold(seat, args.hold.map_or(FOREVER, |hold| hold.get().min(FOREVER)), signals).await
+                let time = args.hold.map_or(FOREVER, |hold| hold.get().min(FOREVER));
+                let told = output.is_table() && stderr().is_terminal() && !time.is_zero();
+                hold(seat, time, signals, told).await
             }
             Err(Error::Denied(denied)) => {
                 let refusal = answer::refused(&denied);
@@ -52,14 +57,20 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     })
 }
 
-async fn hold(seat: Session, time: Duration, mut signals: Signals) -> Result<Exit, Failure> {
+/// Keeps the seat for a time, and gives it back; somebody at a terminal is `told`.
+async fn hold(seat: Session, time: Duration, mut signals: Signals, told: bool) -> Result<Exit, Failure> {
+    if told {
+        warn("holding the seat; Ctrl-C gives it back");
+    }
     tokio::select! {
         loss = seat.lost() => return Err(Failure::new(Exit::SeatLost, loss)),
         _ = signals.ending() => {}
         () = sleep(time) => {}
     }
-    if let Err(error) = seat.checkin().await {
-        warn(format!("the seat could not be given back, and runs out by itself: {error}"));
+    match seat.checkin().await {
+        Ok(()) if told => warn("the seat has been given back"),
+        Ok(()) => {}
+        Err(error) => warn(format!("the seat could not be given back, and runs out by itself: {error}")),
     }
     Ok(Exit::Success)
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use genie_client::{
-    Ca, Checkout, Client, Config, Credential, Denied, Error, Given, MAX_CREDENTIAL, identity, v1::Verdict,
+    Ca, Checkout, Client, Config, Credential, Denied, Error, Given, MAX_CREDENTIAL, Transport, identity,
+    v1::Verdict,
 };
 
 use super::{Exit, Failure};
@@ -95,6 +96,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
             Error::Denied(denied) => Failure::new(exit(Some(denied)), &error),
+            Error::Transport(Transport::Status {
+                server,
+                code: tonic::Code::InvalidArgument,
+                message,
+                ..
+            }) => Failure::usage(format!("the license server at {server} refused the request: {message}")),
             Error::Transport(_) => Failure::new(Exit::Unavailable, &error),
             Error::Config(_) => Failure::configuration(&error),
         }

@@ -10,6 +10,7 @@ use crate::operator::{self, Settings};
 
 /// Run the operator: LicensePools and LicenseGrants become servers and Secrets.
 #[derive(clap::Args)]
+#[command(after_long_help = logging::HELP)]
 pub(crate) struct Args {
     /// Watch this namespace only (default: all).
     #[arg(long, value_name = "NAME")]

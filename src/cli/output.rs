@@ -31,6 +31,11 @@ impl Output {
         Output { format }
     }
 
+    /// Whether answers are for people.
+    pub(super) fn is_table(self) -> bool {
+        self.format == Format::Table
+    }
+
     /// Writes `document` as JSON or YAML, or `table` as aligned columns; the first row of a table is its head.
     pub fn write(&self, document: &impl Serialize, table: &[Vec<String>]) -> Result<(), Failure> {
         self.write_tables(document, &[table.to_vec()])

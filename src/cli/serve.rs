@@ -16,9 +16,10 @@ use crate::server::{kubernetes, standalone};
 /// when they change, or on SIGHUP), and keeps keys, bindings and ledgers in the data directory. In a pod that the
 /// operator made: `serve --kubernetes`. SIGTERM drains.
 #[derive(clap::Args)]
+#[command(after_long_help = logging::HELP)]
 pub(crate) struct Args {
     /// Directory of YAML manifests: LicensePool, LicenseGrant, Secret.
-    #[arg(long, value_name = "DIR", requires = "data", required_unless_present = "kubernetes")]
+    #[arg(long, value_name = "DIR", requires = "data")]
     manifests: Option<PathBuf>,
     /// Directory for keys, bindings and ledgers; made where it is missing.
     #[arg(long, value_name = "DIR", requires = "manifests")]
@@ -41,6 +42,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
+    if args.manifests.is_none() && !args.kubernetes {
+        return Err(Failure::usage(
+            "nothing to serve: give --manifests DIR and --data DIR, or --kubernetes in a pod that the operator made",
+        ));
+    }
     logging::start();
     runtime::many_threads(async {
         let stop = stop_on_signals()?;

@@ -46,7 +46,10 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     let product = args.product.unwrap_or_default();
     let document = runtime::one_thread(async {
         let mut client = AdminClient::new(channel(socket.clone()).await?);
-        let failed = |status: tonic::Status| Failure::new(Exit::Unavailable, status.message());
+        let failed = |status: tonic::Status| match status.code() {
+            tonic::Code::NotFound => Failure::configuration(status.message()),
+            _ => Failure::new(Exit::Unavailable, status.message()),
+        };
         let request = GetStatusRequest { product: product.clone() };
         let status = client.get_status(request).await.map_err(failed)?.into_inner();
         let (mut sessions, mut page_token) = (Vec::new(), String::new());

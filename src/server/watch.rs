@@ -11,7 +11,11 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// A folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot watch {path}: {error}; it must be a folder that this user can read", path = path.display())]
+#[error(
+    "cannot watch {path}: {error}; it must be a folder that this user can read",
+    path = path.display(),
+    error = error.to_string().trim_end_matches('.')
+)]
 pub(crate) struct WatchError {
     path: PathBuf,
     error: notify::Error,

@@ -4,4 +4,5 @@ mod harness;
 mod install;
 mod loss;
 mod run;
+mod serve;
 mod verdicts;

@@ -33,7 +33,18 @@ fn without_a_seat_the_command_does_not_start() {
     let output = finish(&mut bench.client(&["run", "--", "echo", "started"]));
     assert_eq!(output.status.code(), Some(3));
     assert!(output.stdout.is_empty());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--retry-for"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        errors.ends_with(". To wait for a seat, give --retry-for.\n") && !errors.contains(".."),
+        "{errors}"
+    );
+    let output = finish(&mut bench.client(&["run", "--retry-for", "500ms", "--", "echo", "started"]));
+    assert_eq!(output.status.code(), Some(3));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        errors.ends_with(". No seat within 500ms (--retry-for).\n") && !errors.contains("give"),
+        "{errors}"
+    );
     let unlicensed = finish(&mut bench.client(&["run", "--feature", "simulate", "--", "echo", "started"]));
     assert_eq!(unlicensed.status.code(), Some(3));
     assert!(!String::from_utf8_lossy(&unlicensed.stderr).contains("--retry-for"));

@@ -88,9 +88,26 @@ fn a_server_that_does_not_run_is_5_and_a_missing_configuration_6() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains(&bench.address()) && message.contains("check that it runs"), "{message}");
 
+    let output = finish(&mut bench.client(&["run", "--", "true"]));
+    assert_eq!(output.status.code(), Some(5));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("--retry-for"), "waiting is not advised");
+
     let output = finish(program().arg("validate"));
     assert_eq!(output.status.code(), Some(6));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Set GENIE_LM_URI"));
+}
+
+#[test]
+fn a_question_that_the_server_refuses_is_2_and_a_product_that_it_does_not_know_6() {
+    let bench = Bench::new();
+    let output = finish(&mut bench.client(&["validate", "--feature", ""]));
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("refused the request: ") && !message.contains("InvalidArgument"), "{message}");
+
+    let output = finish(program().args(["status", "--product", "nope", "--data"]).arg(bench.path("data")));
+    assert_eq!(output.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nope"));
 }
 
 #[test]

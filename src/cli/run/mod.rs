@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         let waiting = |error: &genie_client::Error| warn(format!("waiting for a seat: {error}"));
         let seat = tokio::select! {
             seat = client.checkout_within(args.wanted.checkout(&program), args.retry_for.get(), waiting) => {
-                seat.map_err(no_seat)?
+                seat.map_err(|error| no_seat(error, args.retry_for))?
             }
             signal = signals.ending() => return Ok(signal.exit()),
         };
@@ -72,10 +72,18 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     })
 }
 
-fn no_seat(error: genie_client::Error) -> Failure {
-    let hint = if error.retryable() { " To wait for a seat, give --retry-for." } else { "" };
+/// Why there is no seat, and what waiting has to do with it.
+fn no_seat(error: genie_client::Error, retry_for: ApiDuration) -> Failure {
+    let waited = !retry_for.get().is_zero();
+    let hint = match &error {
+        error if waited && error.retryable() => format!("No seat within {retry_for} (--retry-for)."),
+        genie_client::Error::Denied(denied) if denied.retryable => {
+            "To wait for a seat, give --retry-for.".to_owned()
+        }
+        _ => return error.into(),
+    };
     let failure = Failure::from(error);
-    Failure::new(failure.exit(), format!("{failure}{hint}"))
+    Failure::new(failure.exit(), format!("{}. {hint}", failure.to_string().trim_end_matches('.')))
 }
 
 /// Starts the command, and stays until it has ended.

@@ -65,12 +65,12 @@ impl Pools {
     /// Serves what can be served, and reports the rest; nothing at all is an error.
     pub(super) fn start(&mut self) -> Result<(), StartError> {
         let (views, problems) = self.read()?;
-        for problem in &problems {
-            warn!("{problem}");
-        }
         if views.is_empty() {
             let problems = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             return Err(StartError::Nothing { path: self.manifests.clone(), problems });
+        }
+        for problem in &problems {
+            warn!("{problem}");
         }
         self.note(problems);
         for view in views {
@@ -162,6 +162,7 @@ impl Pools {
     fn begin(&mut self, view: PlanView) -> Result<(), FileStoreError> {
         let id = view.ledger.clone();
         let store = FileStore::open(&self.data.ledgers(), &id)?;
+        let view = view.with_min_generation(store.generation());
         // The lock on the data directory proves that whoever wrote this record has ended (R6b).
         let previous = store.record().map(|record| record.holder.nonce);
         let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
@@ -192,10 +193,14 @@ impl Pools {
 
     pub(super) fn first_line(&self) -> String {
         let problems = self.problems.read().expect("no code panics while it holds this lock").len();
-        let pools = self.served.len();
-        let note = if problems == 0 { String::new() } else { format!(", {problems} problems: see the log") };
+        let pools = counted(self.served.len(), "pool");
+        let note = if problems == 0 {
+            String::new()
+        } else {
+            format!(", {}: see the log", counted(problems, "problem"))
+        };
         let bindings = self.data.bindings();
-        format!("serving {pools} pool(s) on {}; bindings in {}{note}\n", self.address, bindings.display())
+        format!("serving {pools} on {}; bindings in {}{note}\n", self.address, bindings.display())
     }
 
     pub(super) fn admin(&self) -> AdminService {
@@ -224,4 +229,9 @@ impl Pools {
         // Without it, `status` would say that nothing answers at a socket that is there.
         let _ = std::fs::remove_file(self.data.admin_socket());
     }
+}
+
+/// "1 pool", "2 pools".
+fn counted(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
