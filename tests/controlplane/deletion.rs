@@ -48,6 +48,7 @@ async fn a_drain_that_passes_its_deadline_revokes_and_then_ends() {
     let place = Place::new("deletion").await;
     let spec = json!({
         "product": "cad", "seats": 3, "session": { "ttl": "10s" },
+        "availability": { "outageTolerance": "15s" },
         "deletion": { "drainDeadline": "2s", "ledgerReclaimPolicy": "Delete" },
     });
     place.pool("cad", spec).await;

@@ -75,7 +75,9 @@ async fn the_deployed_rights_are_enough_for_everything() {
     let token = token_of_the_deployed_account(&place).await;
     place.start_everywhere(&token);
     let deletion = json!({ "ledgerReclaimPolicy": "Delete" });
-    place.pool("cad", json!({ "product": "cad", "seats": 3, "deletion": deletion })).await;
+    let availability = json!({ "outageTolerance": "15s" });
+    let spec = json!({ "product": "cad", "seats": 3, "availability": availability, "deletion": deletion });
+    place.pool("cad", spec).await;
     let team = another_namespace(&place.client, "team", json!({})).await;
     let grants: Api<LicenseGrant> = Api::namespaced(place.client.clone(), &team);
     let grant = serde_json::from_value(json!({

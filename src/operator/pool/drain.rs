@@ -5,7 +5,7 @@ use std::time::Duration;
 use genie_ledger::{Record, stretch};
 use jiff::Timestamp;
 
-use crate::api::LicensePool;
+use crate::api::{LedgerReclaimPolicy, LicensePool};
 
 /// How long it takes until the usage in a ledger speaks of a server that knows that it drains: servers write usage within
 /// 5 s of a change, and see a new plan well within the rest.
@@ -33,7 +33,7 @@ pub fn stage(pool: &LicensePool, record: Option<&Record>, terminating: bool, now
         return Stage::Serving;
     };
     let Some(record) = record.filter(|_| !terminating) else { return Stage::Gone };
-    let settled = deleted + SETTLE;
+    let settled = deleted + settle(pool);
     let in_use = record.usage.get(SEATS).copied().unwrap_or(0);
     // In recovery, seats are out that this owner has not heard of.
     let free = in_use == 0 && !record.recovering;
@@ -42,13 +42,22 @@ pub fn stage(pool: &LicensePool, record: Option<&Record>, terminating: bool, now
     }
     let deadline = deleted + pool.spec.deletion.drain_deadline.get();
     // A session that was renewed just before the deadline lives for one more ttl, on the slowest clock.
-    let end = deadline + stretch(pool.spec.session.ttl.get()) + SETTLE;
+    let end = settled.max(deadline + stretch(pool.spec.session.ttl.get()) + SETTLE);
     if now >= end {
         Stage::Gone
     } else if now >= deadline {
-        Stage::Revoked(if free { settled.min(end) } else { end })
+        Stage::Revoked(if free { settled } else { end })
     } else {
-        Stage::Draining(if free { settled } else { deadline })
+        Stage::Draining(if free { settled.min(deadline) } else { deadline })
+    }
+}
+
+/// A ledger that goes takes along what an owner promised that is cut off from the API server, and does not know yet: it
+/// may serve for the outage tolerance, on the slowest clock. A ledger that stays remembers.
+fn settle(pool: &LicensePool) -> Duration {
+    match pool.spec.deletion.ledger_reclaim_policy {
+        LedgerReclaimPolicy::Delete => SETTLE.max(stretch(pool.spec.availability.outage_tolerance.get())),
+        LedgerReclaimPolicy::Retain => SETTLE,
     }
 }
 
@@ -96,6 +105,19 @@ mod tests {
         let (pool, record) = (pool(true), record(0));
         assert_eq!(stage(&pool, Some(&record), false, at("00:00:01")), Stage::Draining(at("00:00:10")));
         assert_eq!(stage(&pool, Some(&record), false, at("00:00:10")), Stage::Gone);
+    }
+
+    #[test]
+    fn a_ledger_that_goes_waits_for_an_owner_that_may_be_cut_off() {
+        let mut pool = pool(true);
+        pool.spec.deletion.ledger_reclaim_policy = LedgerReclaimPolicy::Delete;
+        for record in [record(0), record(2)] {
+            let stage = |text| stage(&pool, Some(&record), false, at(text));
+            assert_eq!(stage("00:00:10"), Stage::Draining(at("00:10:00")));
+            let Stage::Revoked(end) = stage("00:10:00") else { panic!("it is revoked at its deadline") };
+            assert!(end >= at("00:11:00"), "{end}");
+            assert_eq!(super::stage(&pool, Some(&record), false, end), Stage::Gone);
+        }
     }
 
     #[test]
