@@ -35,7 +35,7 @@ pub async fn ensure(
     match live {
         None => writer.create(&secret(namespace, &Ca::generate(now)?)).await?,
         Some(live) if due(live, now) => {
-            writer.apply(&secret(namespace, &Ca::generate(now)?), Some(live)).await?;
+            writer.update(&secret(namespace, &Ca::generate(now)?), live).await?;
         }
         Some(_) => return Ok(false),
     }

@@ -106,6 +106,24 @@ impl ApiError {
     }
 }
 
+/// An object could not be made what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A request failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// There is one of this name that the operator did not make.
+    #[error(
+        "there is a {kind} {name} already that belongs to somebody else: delete or rename it, or name the pool otherwise"
+    )]
+    Taken {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+}
+
 /// The API server's own sentence, where it has one.
 fn sentence(source: &kube::Error) -> String {
     match source {
@@ -121,6 +139,16 @@ impl Categorized for ApiError {
             kube::Error::Api(status) if status.code == 422 || status.code == 400 => Category::User,
             kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => Category::Bug,
             _ => Category::Cluster,
+        }
+    }
+}
+
+impl Categorized for WriteError {
+    fn category(&self) -> Category {
+        match self {
+            WriteError::Api(error) => error.category(),
+            // What belongs to somebody else is in no cache, so that it went is no event: it has to be looked at again.
+            WriteError::Taken { .. } => Category::Cluster,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{
     diff,
-    error::ApiError,
+    error::{ApiError, WriteError},
     metrics::{Metrics, Verb},
     names::{APPLIED, FIELD_MANAGER, MANAGED_BY},
 };
@@ -50,25 +50,45 @@ impl Writer {
         Self { client, metrics }
     }
 
-    /// Makes `live` what is `wanted`; true when that took a write. An object that was deleted meanwhile is a conflict
-    /// and not made again from what the cache remembers.
-    pub async fn apply<K: Kind>(&self, wanted: &K, live: Option<&K>) -> Result<bool, ApiError> {
-        let mut body = to_value("apply", wanted)?;
-        let hash = diff::fingerprint(&body);
-        body["metadata"]["annotations"][APPLIED] = Value::String(hash);
-        if let Some(live) = live {
-            if diff::covers(&to_value("compare", live)?, &body) {
-                return Ok(false);
-            }
-            body["metadata"]["uid"] = json!(live.meta().uid);
+    /// Makes what is there what is `wanted`; true when that took a write. The caches hold only what has our label, so where
+    /// they have nothing the API server is asked: what stands there by another hand is left alone.
+    pub async fn apply<K: Kind>(&self, wanted: &K, live: Option<&K>) -> Result<bool, WriteError> {
+        match live {
+            Some(live) => Ok(self.update(wanted, live).await?),
+            None => match self.own(wanted).await? {
+                Some(found) => Ok(self.update(wanted, &found).await?),
+                // Without force: what another hand makes in this very moment is a conflict.
+                None => {
+                    Ok(self.send_apply(wanted, &body(wanted)?, PatchParams::apply(FIELD_MANAGER)).await?)
+                }
+            },
         }
-        self.send(
-            Verb::Apply,
-            wanted,
-            self.api(wanted).patch(&wanted.name_any(), &params(), &Patch::Apply(&body)),
-        )
-        .await
-        .map(|_| true)
+    }
+
+    /// Makes `live` what is `wanted`; true when that took a write. An object that was deleted meanwhile is a conflict and
+    /// not made again from what the cache remembers.
+    pub async fn update<K: Kind>(&self, wanted: &K, live: &K) -> Result<bool, ApiError> {
+        let mut body = body(wanted)?;
+        if diff::covers(&to_value("compare", live)?, &body) {
+            return Ok(false);
+        }
+        body["metadata"]["uid"] = json!(live.meta().uid);
+        self.send_apply(wanted, &body, params()).await
+    }
+
+    /// The object of this name, if there is one; it is ours by its label, or by an owner where the label is gone.
+    pub async fn own<K: Kind>(&self, wanted: &K) -> Result<Option<K>, WriteError> {
+        let name = wanted.name_any();
+        // A list, because that is a right which the caches need anyway.
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let read = deadline(self.api(wanted).list(&only)).await;
+        let found = read.map_err(|error| ApiError::on("read", wanted, error))?.items.into_iter().next();
+        match found {
+            Some(found) if !is_own(&found, wanted) => {
+                Err(WriteError::Taken { kind: K::kind(&()).into_owned(), name })
+            }
+            found => Ok(found),
+        }
     }
 
     /// Makes an object that holds what can be made only once (a key); one that is there already is a conflict.
@@ -136,6 +156,18 @@ impl Writer {
         Ok(read.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER))
     }
 
+    async fn send_apply<K: Kind>(
+        &self,
+        wanted: &K,
+        body: &Value,
+        params: PatchParams,
+    ) -> Result<bool, ApiError> {
+        let name = wanted.name_any();
+        self.send(Verb::Apply, wanted, self.api(wanted).patch(&name, &params, &Patch::Apply(body)))
+            .await
+            .map(|_| true)
+    }
+
     fn api<K: Kind>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
@@ -159,6 +191,20 @@ impl Writer {
 pub async fn deadline<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let late = |_| kube::Error::Service(format!("no answer within {} s", REQUEST_DEADLINE.as_secs()).into());
     tokio::time::timeout(REQUEST_DEADLINE, request).await.map_err(late)?
+}
+
+fn is_own<K: Kind>(found: &K, wanted: &K) -> bool {
+    let owner = |uid: &str| wanted.owner_references().iter().any(|owner| owner.uid == uid);
+    found.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER)
+        || found.owner_references().iter().any(|one| owner(&one.uid))
+}
+
+/// What is wanted, with its hash.
+fn body<K: Kind>(wanted: &K) -> Result<Value, ApiError> {
+    let mut body = to_value("apply", wanted)?;
+    let hash = diff::fingerprint(&body);
+    body["metadata"]["annotations"][APPLIED] = Value::String(hash);
+    Ok(body)
 }
 
 fn params() -> PatchParams {

@@ -9,6 +9,7 @@ mod elections;
 mod grants;
 mod groups;
 mod ledgers;
+mod others;
 mod permissions;
 mod pools;
 mod refusals;

@@ -61,7 +61,7 @@ pub async fn apply(ctx: &Context, observed: &Observed, validated: &Validated) ->
     let wanted = binding::build(grant, validated, key);
     match own {
         Some(live) => {
-            ctx.writer.apply(&wanted, Some(live)).await?;
+            ctx.writer.update(&wanted, live).await?;
         }
         None => match ctx.writer.create(&wanted).await {
             // In the cache, but not the grant's: the collector takes it in a moment. Not in the cache: not ours at all,

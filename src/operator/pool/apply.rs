@@ -1,12 +1,15 @@
-//! Step 4 of a pool: makes the cluster what was built. Who a pod is comes before the pod; the plan comes before an empty
-//! ledger, so that a lost ledger is known as lost (R3).
+//! Step 4 of a pool: makes the cluster what was built. The plan comes first: it reaches servers that run, whatever becomes
+//! of the rest; and it comes before an empty ledger, so that a lost ledger is known as lost (R3). Who a pod is comes
+//! before the pod.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{
-    build::{Material, Wanted, WantedServer, certificate_secret, kept_keys, keys_secret, text},
+    build::{Material, Wanted, WantedServer, certificate_secret, kept_keys, keys_secret, text, unfilled},
     observe::Observed,
     validate::{Server, Validated},
 };
@@ -15,8 +18,9 @@ use crate::{
     operator::{
         ca::{self, EnsureError},
         context::Context,
-        error::{ApiError, Categorized, Category},
+        error::{ApiError, Categorized, Category, WriteError},
         names::{self, DRAIN_FINALIZER},
+        writer::Writer,
     },
     pki::{self, PkiError},
 };
@@ -24,9 +28,9 @@ use crate::{
 /// The cluster is not what was built.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// A request failed.
+    /// An object could not be made.
     #[error(transparent)]
-    Api(#[from] ApiError),
+    Write(#[from] WriteError),
     /// A certificate or a key could not be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
@@ -38,7 +42,7 @@ pub enum ApplyError {
 impl Categorized for ApplyError {
     fn category(&self) -> Category {
         match self {
-            ApplyError::Api(error) => error.category(),
+            ApplyError::Write(error) => error.category(),
             ApplyError::Pki(error) => error.category(),
             ApplyError::NewCa => Category::Cluster,
         }
@@ -49,17 +53,27 @@ impl ApplyError {
     /// Whether the user has to know: what the cluster cannot do for the moment is logged and tried again, and a status
     /// that says so would be one more write; what it refuses stays.
     pub fn is_told(&self) -> bool {
-        let forbidden = matches!(self, ApplyError::Api(error) if error.is_forbidden());
-        forbidden || self.category() != Category::Cluster
+        let refused = match self {
+            ApplyError::Write(WriteError::Api(error)) => error.is_forbidden(),
+            ApplyError::Write(WriteError::Taken { .. }) => true,
+            ApplyError::Pki(_) | ApplyError::NewCa => false,
+        };
+        refused || self.category() != Category::Cluster
     }
 
     /// Whether it settles by itself in a moment, because a cache was behind.
     pub fn is_passing(&self) -> bool {
         match self {
-            ApplyError::Api(error) => error.is_conflict(),
+            ApplyError::Write(WriteError::Api(error)) => error.is_conflict(),
             ApplyError::NewCa => true,
-            ApplyError::Pki(_) => false,
+            ApplyError::Write(WriteError::Taken { .. }) | ApplyError::Pki(_) => false,
         }
+    }
+}
+
+impl From<ApiError> for ApplyError {
+    fn from(error: ApiError) -> Self {
+        ApplyError::Write(error.into())
     }
 }
 
@@ -67,7 +81,7 @@ impl From<EnsureError> for ApplyError {
     fn from(error: EnsureError) -> Self {
         match error {
             EnsureError::Pki(error) => ApplyError::Pki(error),
-            EnsureError::Api(error) => ApplyError::Api(error),
+            EnsureError::Api(error) => error.into(),
         }
     }
 }
@@ -83,24 +97,36 @@ pub async fn apply(
     if observed.pool.metadata.deletion_timestamp.is_none() {
         writer.finalizer(&*observed.pool, DRAIN_FINALIZER, true).await?;
     }
-    if let (Some(server), Some(made)) = (&wanted.server, &validated.makes) {
-        writer.apply(&server.service_account, live.service_account.as_deref()).await?;
-        writer.apply(&server.role, live.role.as_deref()).await?;
-        writer.apply(&server.role_binding, live.role_binding.as_deref()).await?;
-        writer.apply(&server.network_policy, live.network_policy.as_deref()).await?;
-        writer.apply(&server.disruption_budget, live.disruption_budget.as_deref()).await?;
-        writer.apply(&server.config_map, live.config_map.as_deref()).await?;
-        secrets(ctx, observed, validated, made, server).await?;
-    }
     writer.apply(&wanted.plan, live.plan.as_deref()).await?;
     writer.apply(&wanted.ledger, live.ledger.as_deref()).await?;
     if !live.lease {
         writer.apply(&wanted.lease, None).await?;
     }
-    writer.apply(&wanted.service, live.service.as_deref()).await?;
-    if let Some(server) = &wanted.server {
-        writer.apply(&server.deployment, live.deployment.as_deref()).await?;
+    // Neither keeps the other back: the servers may be those of other pools too.
+    let reachable = writer.apply(&wanted.service, live.service.as_deref()).await;
+    if let (Some(server), Some(made)) = (&wanted.server, &validated.makes) {
+        servers(ctx, observed, validated, made, server).await?;
     }
+    reachable?;
+    Ok(())
+}
+
+async fn servers(
+    ctx: &Context,
+    observed: &Observed,
+    validated: &Validated,
+    server: &Server,
+    wanted: &WantedServer,
+) -> Result<(), ApplyError> {
+    let (writer, live) = (&ctx.writer, &observed.live);
+    writer.apply(&wanted.service_account, live.service_account.as_deref()).await?;
+    writer.apply(&wanted.role, live.role.as_deref()).await?;
+    writer.apply(&wanted.role_binding, live.role_binding.as_deref()).await?;
+    writer.apply(&wanted.network_policy, live.network_policy.as_deref()).await?;
+    writer.apply(&wanted.disruption_budget, live.disruption_budget.as_deref()).await?;
+    writer.apply(&wanted.config_map, live.config_map.as_deref()).await?;
+    secrets(ctx, observed, validated, server, wanted).await?;
+    writer.apply(&wanted.deployment, live.deployment.as_deref()).await?;
     Ok(())
 }
 
@@ -117,28 +143,45 @@ async fn secrets(
         return Err(ApplyError::NewCa);
     }
     let ca = ca::read(observed.ca.as_deref().ok_or(ApplyError::NewCa)?)?;
-    let (name, old) = (names::tls_secret(&validated.server), live.tls.as_deref());
-    let holds = match Material::kept(old, &wanted.tls_names, Some(&ca.certificate), now) {
+    let name = names::tls_secret(&validated.server);
+    let old = present(writer, &live.tls, &unfilled(validated, server, name.clone())).await?;
+    let holds = match Material::kept(old.as_deref(), &wanted.tls_names, Some(&ca.certificate), now) {
         Some(kept) => kept,
         None => Material::new(ca.issue(&wanted.tls_names, now)?, ca.certificate.clone()),
     };
-    writer.apply(&certificate_secret(validated, server, name, &wanted.tls_names, holds), old).await?;
+    let made = certificate_secret(validated, server, name, &wanted.tls_names, holds);
+    writer.apply(&made, old.as_deref()).await?;
 
-    let (name, old) = (names::peer_secret(&validated.server), live.peer.as_deref());
+    let name = names::peer_secret(&validated.server);
+    let old = present(writer, &live.peer, &unfilled(validated, server, name.clone())).await?;
     let peer_names = [pki::PEER_NAME.to_owned()];
-    let holds = match Material::kept(old, &peer_names, None, now) {
+    let holds = match Material::kept(old.as_deref(), &peer_names, None, now) {
         Some(kept) => kept,
-        None => new_peer(old, now)?,
+        None => new_peer(old.as_deref(), now)?,
     };
-    writer.apply(&certificate_secret(validated, server, name, &peer_names, holds), old).await?;
+    let made = certificate_secret(validated, server, name, &peer_names, holds);
+    writer.apply(&made, old.as_deref()).await?;
 
-    match live.keys.as_deref() {
+    let keys = unfilled(validated, server, names::keys_secret(&validated.server));
+    match present(writer, &live.keys, &keys).await?.as_deref() {
         None => writer.create(&keys_secret(validated, server, pki::mac_key()?)).await?,
         Some(old) => {
-            writer.apply(&kept_keys(validated, server, old.data.clone()), Some(old)).await?;
+            writer.update(&kept_keys(validated, server, old.data.clone()), old).await?;
         }
     }
     Ok(())
+}
+
+/// A server's Secret: of the cache, or where another tool took our label off it, as it is there. What it holds is kept.
+async fn present(
+    writer: &Writer,
+    live: &Option<Arc<Secret>>,
+    wanted: &Secret,
+) -> Result<Option<Arc<Secret>>, WriteError> {
+    match live {
+        Some(live) => Ok(Some(live.clone())),
+        None => Ok(writer.own(wanted).await?.map(Arc::new)),
+    }
 }
 
 /// The certificate before stays trusted until the next one, because pods do not all see the new one at once.

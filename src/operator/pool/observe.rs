@@ -91,7 +91,9 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
     let world = &ctx.world;
     let name = ObjectName::of(&*pool);
     let mut grants = Vec::new();
-    for grant in world.grants_of(&name) {
+    // A grant that is being deleted is gone for servers, however long somebody's finalizer holds it.
+    let lasting = |grant: &Arc<LicenseGrant>| grant.metadata.deletion_timestamp.is_none();
+    for grant in world.grants_of(&name).into_iter().filter(lasting) {
         let keys = keys(ctx, &grant).await?;
         let allowed = allowed(world, &pool, &grant);
         grants.push(ObservedGrant { grant, keys, allowed });

@@ -18,7 +18,7 @@ use crate::{
     operator::{
         conditions::{Says, merge, news},
         context::Context,
-        error::{ApiError, Categorized, Category},
+        error::{ApiError, Categorized, Category, WriteError},
         names,
     },
 };
@@ -141,7 +141,11 @@ fn accepted(verdict: &Verdict, failure: Option<&ApplyError>) -> Says {
         return Says::new("Accepted", false, reasons.reason(), reasons.to_string());
     }
     if let Some(failure) = failure {
-        let reason = if failure.category() == Category::Bug { "Bug" } else { "RefusedByCluster" };
+        let reason = match failure {
+            ApplyError::Write(WriteError::Taken { .. }) => "Taken",
+            _ if failure.category() == Category::Bug => "Bug",
+            _ => "RefusedByCluster",
+        };
         return Says::new("Accepted", false, reason, failure.to_string());
     }
     match Reasons::<PoolReason>::new(verdict.compiled.warnings.clone()) {

@@ -23,7 +23,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-pub use secrets::{Material, certificate_secret, kept_keys, keys_secret, renewal, text};
+pub use secrets::{Material, certificate_secret, kept_keys, keys_secret, renewal, text, unfilled};
 
 use super::validate::{Server, Validated};
 use crate::{

@@ -83,6 +83,11 @@ pub fn keys_secret(validated: &Validated, server: &Server, key: Vec<u8>) -> Secr
     kept_keys(validated, server, Some(data))
 }
 
+/// A Secret of a server: its name and whose it is, without contents.
+pub fn unfilled(validated: &Validated, server: &Server, name: String) -> Secret {
+    Secret { metadata: server_meta(validated, server, name), ..Secret::default() }
+}
+
 /// `S-keys`, with the keys that it has.
 pub fn kept_keys(
     validated: &Validated,
