@@ -14,6 +14,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub use conflicts::{Conflicts, conflicts};
@@ -25,7 +26,7 @@ pub use reason::{GrantReason, PoolReason, Reasons};
 
 use kube::ResourceExt;
 
-use crate::api::{LicenseGrant, LicensePool, PlanKey, SeatPlanSpec};
+use crate::api::{LicenseGrant, LicensePool, PlanGrant, PlanKey, SeatPlanSpec};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +100,22 @@ pub struct Compiled {
     pub warnings: Vec<PoolReason>,
     /// Each grant, in order of namespace and name.
     pub grants: Vec<CompiledGrant>,
+}
+
+impl Compiled {
+    /// The accepted grants as the plan has them. The plan holds more: those that are refused for the moment,
+    /// suspended.
+    pub fn accepted(&self) -> impl Iterator<Item = (&PlanGrant, &AcceptedGrant)> {
+        let outcomes: BTreeMap<(&str, &str), &AcceptedGrant> = self
+            .grants
+            .iter()
+            .filter_map(|grant| {
+                Some(((&*grant.name.namespace, &*grant.name.name), grant.outcome.as_ref().ok()?))
+            })
+            .collect();
+        let planned = self.plan.iter().flat_map(|plan| &plan.grants);
+        planned.filter_map(move |grant| Some((grant, *outcomes.get(&(&*grant.namespace, &*grant.name))?)))
+    }
 }
 
 /// What became of one grant.

@@ -1,4 +1,5 @@
-//! One pool and the grants that refer to it → what its servers may give. A broken grant stops nobody else.
+//! One pool and the grants that refer to it → what its servers may give. A broken grant stops nobody else, and takes
+//! no seat from those who have one: it stays in the plan, suspended, for as long as it can be repaired.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
     for input in oldest_first {
         judged.take(pool, refused.is_some(), input);
     }
+    judged.suspend_refused(pool);
     Compiled {
         plan: refused.map_or_else(|| Ok(assemble(pool, judged.planned)), Err),
         warnings: pool.conflicts.warnings.clone(),
@@ -40,6 +42,7 @@ pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
 struct Judged {
     outcomes: BTreeMap<ObjectName, Result<AcceptedGrant, Reasons<GrantReason>>>,
     planned: BTreeMap<ObjectName, Planned>,
+    refused_for_now: Vec<Planned>,
     key_holders: BTreeMap<String, ObjectName>,
     bytes: usize,
 }
@@ -48,12 +51,35 @@ impl Judged {
     fn take(&mut self, pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) {
         let name = ObjectName::of(input.grant);
         let mut reasons = alone(pool, refused, input);
-        let planned = planned(pool, input);
+        let mut planned = planned(pool, input);
         if reasons.is_empty() {
             reasons.extend(self.beside_others(pool, &name, &planned));
         }
+        if !reasons.is_empty() && reasons.iter().all(GrantReason::is_for_now) {
+            planned.0.suspended = true;
+            self.refused_for_now.push(planned.clone());
+        }
         let outcome = Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, planned)), Err);
         self.outcomes.insert(name, outcome);
+    }
+
+    /// Puts those that can be repaired into the plan too, where the accepted ones leave room, and never with another
+    /// grant's key: their sessions go on, and nobody gets a new one.
+    fn suspend_refused(&mut self, pool: &PoolInput<'_>) {
+        for mut planned in std::mem::take(&mut self.refused_for_now) {
+            planned.0.keys.retain(|key| !self.key_holders.contains_key(&key.sha256));
+            if self.no_room(pool, &planned).is_none() {
+                self.put(planned);
+            }
+        }
+    }
+
+    fn no_room(&self, pool: &PoolInput<'_>, planned: &Planned) -> Option<GrantReason> {
+        if self.planned.len() >= MAX_GRANTS {
+            return Some(GrantReason::TooManyGrants(ObjectName::of(pool.pool)));
+        }
+        let fits = self.bytes + size(planned) <= MAX_GRANT_BYTES;
+        (!fits).then(|| GrantReason::PlanTooLarge(ObjectName::of(pool.pool)))
     }
 
     /// What the grants before it leave no room for.
@@ -63,11 +89,8 @@ impl Judged {
         name: &ObjectName,
         planned: &Planned,
     ) -> Vec<GrantReason> {
-        if self.planned.len() >= MAX_GRANTS {
-            return vec![GrantReason::TooManyGrants(ObjectName::of(pool.pool))];
-        }
-        if self.bytes + size(planned) > MAX_GRANT_BYTES {
-            return vec![GrantReason::PlanTooLarge(ObjectName::of(pool.pool))];
+        if let Some(reason) = self.no_room(pool, planned) {
+            return vec![reason];
         }
         let holders = planned.0.keys.iter().filter_map(|key| self.key_holders.get(&key.sha256));
         let holders: BTreeSet<ObjectName> = holders.cloned().collect();
@@ -81,34 +104,42 @@ impl Judged {
 
     fn accept(&mut self, pool: &PoolInput<'_>, planned: Planned) -> AcceptedGrant {
         let grant = &planned.0;
-        let name = ObjectName { namespace: grant.namespace.clone(), name: grant.name.clone() };
         let accepted = AcceptedGrant {
             expires: earliest_end([pool.pool.spec.validity.as_ref(), Some(&grant.validity)]),
             key_id: grant.keys.first().map(|key| key.sha256.chars().take(KEY_ID_DIGITS).collect()),
             warnings: Vec::new(),
         };
+        self.put(planned);
+        accepted
+    }
+
+    fn put(&mut self, planned: Planned) {
+        let grant = &planned.0;
+        let name = ObjectName { namespace: grant.namespace.clone(), name: grant.name.clone() };
         for key in &grant.keys {
             self.key_holders.insert(key.sha256.clone(), name.clone());
         }
         self.bytes += size(&planned);
         self.planned.insert(name, planned);
-        accepted
     }
 }
 
 /// A grant as the plan has it, and where it comes from.
 type Planned = (PlanGrant, PlanInput);
 
+/// With what the pool has of all that the grant names, and without a validity that means nothing.
 fn planned(pool: &PoolInput<'_>, input: &GrantInput<'_>) -> Planned {
     let (name, spec) = (ObjectName::of(input.grant), &input.grant.spec);
+    let of_pool = &pool.pool.spec;
+    let validity = spec.validity.clone().filter(|_| rules::grant(input.grant).is_empty());
     let source = source("LicenseGrant", &name, input.grant.metadata.generation);
     let grant = PlanGrant {
         namespace: name.namespace,
         name: name.name,
         max: spec.seats.max,
-        tier: spec.tier.clone(),
-        features: features(&pool.pool.spec, spec),
-        validity: spec.validity.clone().unwrap_or_default(),
+        tier: spec.tier.clone().filter(|name| of_pool.tiers.iter().any(|tier| tier.name == *name)),
+        features: features(of_pool, spec),
+        validity: validity.unwrap_or_default(),
         keys: input.keys.clone().unwrap_or_default(),
         suspended: spec.suspend,
     };
@@ -152,7 +183,7 @@ fn unknown_names(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<GrantR
     reasons
 }
 
-/// The tier's and the grant's own; with neither tier nor features, all of the pool's.
+/// The tier's and the grant's own, those that the pool has; with neither tier nor features, all of the pool's.
 fn features(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<Name> {
     let of_tier = pool.tiers.iter().filter(|tier| Some(&tier.name) == grant.tier.as_ref());
     let mut names: BTreeSet<Name> = of_tier.flat_map(|tier| tier.features.iter().cloned()).collect();
@@ -160,6 +191,7 @@ fn features(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<Name> {
     if grant.tier.is_none() && grant.features.is_empty() {
         names.extend(pool.features.iter().map(|feature| feature.name.clone()));
     }
+    names.retain(|name| pool.features.iter().any(|feature| feature.name == *name));
     names.into_iter().collect()
 }
 

@@ -201,6 +201,24 @@ impl GrantReason {
         }
     }
 
+    /// Whether a slip may be behind it, that costs nobody a running session: the pool still wants the grant, and has
+    /// room for it. A name that breaks a rule is none: no session can ever have begun under it.
+    pub(super) fn is_for_now(&self) -> bool {
+        match self {
+            Self::Invalid { path, .. } => path.starts_with("spec."),
+            Self::TierNotFound { .. }
+            | Self::FeatureNotInPool { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyInvalid { .. }
+            | Self::KeyConflict { .. } => true,
+            Self::PoolNotFound(_)
+            | Self::PoolNotAccepted(_)
+            | Self::NotAllowedByPool { .. }
+            | Self::TooManyGrants(_)
+            | Self::PlanTooLarge(_) => false,
+        }
+    }
+
     /// The field that it speaks of.
     pub fn path(&self) -> String {
         match self {

@@ -54,6 +54,11 @@ fn told(compiled: &Compiled) -> Vec<String> {
     compiled.grants.iter().map(one).collect()
 }
 
+/// Names of the grants that are accepted.
+fn accepted(compiled: &Compiled) -> Vec<&str> {
+    compiled.accepted().map(|(grant, _)| grant.name.as_str()).collect()
+}
+
 const CAD: &str = "{product: acme-cad, seats: 3, features: [{name: draw}, {name: render, seats: 1, notAfter: '2031-01-01T00:00:00Z'}], \
 tiers: [{name: pro, features: [render, draw]}, {name: basic, features: [draw], seats: 2}], \
 validity: {notAfter: '2030-06-01T00:00:00Z', gracePeriod: 24h}}";
@@ -108,8 +113,70 @@ fn a_broken_grant_stops_neither_the_pool_nor_the_other_grants_and_is_told_everyt
     inputs[2].keys = brought_key(&grants[2], None).map(|key| vec![hash(&key)]);
     inputs[3].allowed = false;
     let compiled = compile(&PoolInput::new(&pool), &inputs);
-    assert_eq!(compiled.plan.as_ref().unwrap().grants.len(), 1);
+    assert_eq!(accepted(&compiled), ["good"]);
     insta::assert_snapshot!(told(&compiled).join("\n"));
+}
+
+#[test]
+fn a_grant_that_is_refused_for_the_moment_stays_in_the_plan_suspended_so_that_its_sessions_go_on() {
+    let pool = pool("acme", CAD);
+    let validity = "validity: {notBefore: '2029-01-01T00:00:00Z', notAfter: '2030-01-01T00:00:00Z'}";
+    let grants = [
+        older(grant("a-good", "{poolRef: {name: acme}}")),
+        grant(
+            "b-features",
+            &format!(
+                "{{poolRef: {{name: acme}}, tier: basic, features: [fly, render], seats: {{max: 2}}, {validity}}}"
+            ),
+        ),
+        grant("c-tier", "{poolRef: {name: acme}, tier: gold, features: [draw]}"),
+        grant(
+            "d-keyless",
+            "{poolRef: {name: acme}, tier: pro, subjects: [{kind: ActivationKey, keySecretRef: {name: mine}}]}",
+        ),
+        newer(grant("e-same-key", "{poolRef: {name: acme}, tier: pro}")),
+        grant(
+            "f-reversed",
+            "{poolRef: {name: acme}, tier: pro, validity: {notBefore: '2030-01-01T00:00:00Z', notAfter: '2029-01-01T00:00:00Z'}}",
+        ),
+        grant(&"g".repeat(64), "{poolRef: {name: acme}}"),
+        grant("h-stranger", "{poolRef: {name: acme}, tier: gold}"),
+    ];
+    let mut inputs = inputs(&grants);
+    inputs[3].keys = brought_key(&grants[3], None).map(|key| vec![hash(&key)]);
+    inputs[4].keys = Ok(key("a-good"));
+    inputs[7].allowed = false;
+    let compiled = compile(&PoolInput::new(&pool), &inputs);
+    assert_eq!(accepted(&compiled), ["a-good"]);
+    let plan = compiled.plan.unwrap();
+    let suspended: Vec<_> = plan.grants.iter().map(|grant| grant.suspended).collect();
+    assert_eq!(suspended, [false, true, true, true, true, true]);
+    assert_eq!(plan.inputs.len(), 1 + plan.grants.len());
+    insta::assert_yaml_snapshot!(plan.grants);
+    let view = crate::license::PlanView::new("cad", plan).unwrap();
+    let now: Timestamp = "2029-06-01T00:00:00Z".parse().unwrap();
+    for grant in &view.grants()[1..] {
+        use crate::license::Use;
+        assert!(view.judge(grant, &[], now, Use::GoOn).is_authorized(), "{}", grant.plan.name);
+        let begin = view.judge(grant, &[], now, Use::Begin);
+        assert_eq!(begin.code, genie_proto::v1::Code::Suspended, "{}", grant.plan.name);
+    }
+}
+
+#[test]
+fn accepted_grants_have_the_first_claim_to_room_and_keys_and_refused_ones_take_what_is_left() {
+    let pool = pool("acme", CAD);
+    let typo = "{poolRef: {name: acme}, tier: gold}";
+    let mut grants = vec![older(grant("a-typo", typo)), older(grant("b-typo", typo))];
+    grants.extend((0..MAX_GRANTS - 1).map(|n| newer(grant(&format!("g{n}"), "{poolRef: {name: acme}}"))));
+    let mut inputs = inputs(&grants);
+    inputs[0].keys = Ok(key("g0"));
+    let compiled = compile(&PoolInput::new(&pool), &inputs);
+    assert_eq!(compiled.accepted().count(), MAX_GRANTS - 1);
+    let plan = compiled.plan.unwrap();
+    assert_eq!(plan.grants.len(), MAX_GRANTS);
+    assert_eq!((plan.grants[0].name.as_str(), plan.grants[0].keys.as_slice()), ("a-typo", &[][..]));
+    assert_eq!((plan.grants[1].name.as_str(), plan.grants[1].keys.clone()), ("g0", key("g0")));
 }
 
 #[test]
@@ -121,7 +188,10 @@ fn of_two_grants_with_one_key_the_older_keeps_it_and_both_are_told() {
         input.keys = Ok(key("the same"));
     }
     let compiled = compile(&PoolInput::new(&pool), &inputs);
-    assert_eq!(compiled.plan.as_ref().unwrap().grants[0].name, "b");
+    assert_eq!(accepted(&compiled), ["b"]);
+    let keys: Vec<_> =
+        compiled.plan.as_ref().unwrap().grants.iter().map(|grant| grant.keys.clone()).collect();
+    assert_eq!(keys, [vec![], key("the same")]);
     insta::assert_snapshot!(told(&compiled).join("\n"));
 }
 

@@ -128,6 +128,22 @@ async fn a_withdrawn_grant_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_grant_with_a_typing_error_keeps_its_seats_over_a_restart_and_gets_no_new_ones() {
+    let server = Server::start();
+    let seat = server.checkout("team-a", &[]).await;
+    let typo =
+        MANIFESTS.replacen("{poolRef: {name: cad}, tier: pro}", "{poolRef: {name: cad}, tier: prp}", 1);
+    assert_ne!(typo, MANIFESTS);
+    fs::write(server.manifests().join("all.yaml"), typo).unwrap();
+    let server = server.kill_and_restart();
+    let problems = server.status()["problems"].to_string();
+    assert!(problems.contains("the pool has no tier prp"), "{problems}");
+    assert_eq!(server.renew(&seat).await["verdict"], "AUTHORIZED");
+    assert_eq!(server.checkout("team-a", &[]).await["code"], "SUSPENDED");
+    assert_eq!(server.checkout("team-b", &[]).await["verdict"], "AUTHORIZED");
+}
+
+#[tokio::test]
 async fn nothing_to_serve_is_an_error_that_names_the_problems() {
     let folder = tempfile::TempDir::new().unwrap();
     fs::create_dir(folder.path().join("manifests")).unwrap();
