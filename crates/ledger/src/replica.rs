@@ -24,6 +24,8 @@ pub struct Replica<M> {
     pub(crate) phase: Phase<M>,
     /// The newest owner that this replica knows of.
     pub(crate) owner: Option<(Generation, Holder)>,
+    /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
+    pub(crate) shown: Generation,
     done: Completions,
     requests: u64,
     tickets: u64,
@@ -41,7 +43,16 @@ impl<M> Replica<M> {
     /// A follower. The holder's nonce must be fresh.
     pub fn new(me: Holder, settings: Settings, now: BootInstant) -> Self {
         let phase = Phase::Seeking(Box::new(Seeking::new(now)));
-        Self { me, settings, phase, owner: None, done: Completions::new(), requests: 0, tickets: 0 }
+        Self {
+            me,
+            settings,
+            phase,
+            owner: None,
+            shown: Generation(0),
+            done: Completions::new(),
+            requests: 0,
+            tickets: 0,
+        }
     }
 
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once.
@@ -113,7 +124,7 @@ impl<M> Replica<M> {
             self.note_owner(ledger.as_ref());
         }
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
-        let seen = self.owner.as_ref().map_or(Generation(0), |(generation, _)| *generation);
+        let seen = self.generation().unwrap_or(Generation(0));
         match &mut self.phase {
             Phase::Seeking(seeking) => {
                 let known = seen.max(self.settings.min_generation());
@@ -182,6 +193,7 @@ impl<M> Replica<M> {
         operation: OperationId,
         meta: impl FnOnce() -> M,
     ) -> Outcome {
+        self.shown = self.shown.max(claim.generation);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
         match &mut self.phase {
             Phase::Owner(owner) => {
@@ -195,6 +207,7 @@ impl<M> Replica<M> {
     /// A client gives back the session of a verified token. The answer to a retry is the same under any
     /// operation id, since a session ends once (R8).
     pub fn checkin(&mut self, now: BootInstant, claim: &Claim, _operation: OperationId) -> Outcome {
+        self.shown = self.shown.max(claim.generation);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
         match &mut self.phase {
             Phase::Owner(owner) => {

@@ -112,9 +112,10 @@ impl<M> Replica<M> {
         }
     }
 
-    /// The last generation that it knows of.
+    /// The last generation that it knows of, from the ledger or from a token.
     pub fn generation(&self) -> Option<Generation> {
-        self.owner.as_ref().map(|(generation, _)| *generation)
+        let shown = Some(self.shown).filter(|shown| shown.0 > 0);
+        self.owner.as_ref().map(|(generation, _)| *generation).max(shown)
     }
 
     /// What this replica knows. Cheap for a few limits; not for every call of a client.

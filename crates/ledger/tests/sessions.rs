@@ -99,6 +99,8 @@ fn a_newer_token_stops_the_owner_that_sees_it() {
     let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
     let newer = Claim { generation: Generation(2), ..claims[0].clone() };
     assert!(matches!(bench.renew(&mut a, &newer, 50), Answer::NotOwner { .. }));
+    let known = a.generation();
+    assert_eq!(known, Some(Generation(2)), "what the token proves is not forgotten: the ledger was set back");
     assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::NewerToken));
 }
 
