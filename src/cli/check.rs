@@ -73,8 +73,7 @@ impl<'a> Report<'a> {
                 seats: plan.seats,
                 expires: plan.validity.not_after.as_ref().map(|end| end.0.to_string()),
             });
-            let accepted = compiled.grants.iter().filter_map(|grant| grant.outcome.as_ref().ok());
-            let grants = plan.grants.iter().zip(accepted);
+            let grants = compiled.accepted();
             report
                 .grants
                 .extend(grants.map(|(grant, accepted)| Grant::of(&plan.pool, grant, accepted.expires)));

@@ -83,6 +83,13 @@ impl PlanView {
         Ok(Self { ledger, plan, grants, by_key, by_id, names, settings })
     }
 
+    /// The same plan, of a ledger whose generation is known to have been at least this.
+    pub fn with_min_generation(mut self, generation: Generation) -> Self {
+        let generation = generation.max(self.settings.min_generation());
+        self.settings = self.settings.with_min_generation(generation);
+        self
+    }
+
     /// What the seat protocol needs to know of the plan.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use genie_ledger::{Answer, CheckoutRequest as LedgerCheckout};
+use genie_ledger::{Answer, CheckoutRequest as LedgerCheckout, Claim, Role};
 use genie_proto::v1;
 
 use super::clock::wall_now;
@@ -124,7 +124,7 @@ impl Licensing {
             Answer::Unavailable { retry_after } => return Err(words::unavailable(&found.pool, retry_after)),
             answer => answer,
         };
-        let response = self.checked_out(&found, &judgment, features, answer);
+        let response = self.checked_out(&found, &judgment, features, count.get(), answer);
         Ok(Here::Answer(response))
     }
 
@@ -133,10 +133,11 @@ impl Licensing {
         found: &Found,
         judgment: &Judgment,
         features: Vec<String>,
+        count: u32,
         answer: Answer,
     ) -> v1::CheckoutResponse {
         let Answer::Granted { claim, valid_for, renew_after, .. } = answer else {
-            return self.refused_checkout(words::refusal(&found.view, answer));
+            return self.refused_checkout(words::refusal(&found.view, count, answer));
         };
         v1::CheckoutResponse {
             session: self.keyring.session(found.pool.hash, &claim),
@@ -161,9 +162,14 @@ impl Licensing {
         let operation = request::operation(&request.operation_id)?;
         request::client(request.client.as_ref())?;
         let token = request::session(&request.session)?;
-        let Some((pool, claim)) = self.open(token) else {
+        let Some((pool, claim)) = self.open(token)? else {
             return Ok(Here::Answer(self.renewed(words::session_unknown())));
         };
+        if origin == Origin::Client && pool.role() != Role::Owner {
+            // Not judged here: this replica's plan may be older than the owner's.
+            let owner = pool.status().owner.map(|owner| owner.address);
+            return self.pass_on(&pool, owner, origin, Call::Renew(request)).await?.renew();
+        }
         let view = pool.view();
         let judgment = match view.grant(claim.grant) {
             Some(grant) => view.judge(grant, &[], wall_now(), Use::GoOn),
@@ -194,7 +200,7 @@ impl Licensing {
                 }
                 Ok(Here::Answer(response))
             }
-            answer => Ok(Here::Answer(self.renewed(words::refusal(&view, answer)))),
+            answer => Ok(Here::Answer(self.renewed(words::refusal(&view, claim.count.get(), answer)))),
         }
     }
 
@@ -209,7 +215,7 @@ impl Licensing {
     ) -> Result<Here<v1::CheckinResponse>, CallError> {
         let operation = request::operation(&request.operation_id)?;
         let token = request::session(&request.session)?;
-        let Some((pool, claim)) = self.open(token) else {
+        let Some((pool, claim)) = self.open(token)? else {
             return Ok(Here::Answer(self.checked_in(words::session_unknown())));
         };
         match pool.checkin(&claim, operation) {
@@ -218,7 +224,7 @@ impl Licensing {
             }
             Answer::Unavailable { retry_after } => Err(words::unavailable(&pool, retry_after)),
             Answer::Returned => Ok(Here::Answer(self.checked_in(words::returned()))),
-            answer => Ok(Here::Answer(self.checked_in(words::refusal(&pool.view(), answer)))),
+            answer => Ok(Here::Answer(self.checked_in(words::refusal(&pool.view(), 1, answer)))),
         }
     }
 
@@ -232,9 +238,11 @@ impl Licensing {
         words.into()
     }
 
-    fn open(&self, token: &str) -> Option<(Arc<Pool>, genie_ledger::Claim)> {
-        let (ledger, claim) = self.keyring.open_session(token)?;
-        Some((self.directory.pool(ledger)?, claim))
+    /// The pool and claim of a session token; None: no key of ours has signed it.
+    fn open(&self, token: &str) -> Result<Option<(Arc<Pool>, Claim)>, CallError> {
+        let Some((ledger, claim)) = self.keyring.open_session(token) else { return Ok(None) };
+        let pool = self.directory.pool(ledger).ok_or_else(words::not_served_here)?;
+        Ok(Some((pool, claim)))
     }
 
     async fn pass_on(

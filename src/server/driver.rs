@@ -24,6 +24,7 @@ pub(crate) async fn drive<S: Store>(
     store: Arc<S>,
     mut observations: mpsc::Receiver<Observation>,
     identity: Holder,
+    mut me: Holder,
     stop: CancellationToken,
 ) {
     let mut under_way = JoinSet::new();
@@ -46,7 +47,8 @@ pub(crate) async fn drive<S: Store>(
             }
             warn!(ledger = %pool.id, ?reason, "no longer part of this ledger; beginning anew under a fresh name");
             under_way.shutdown().await;
-            pool.renounce(fresh(&identity));
+            let ended = std::mem::replace(&mut me, fresh(&identity));
+            pool.renounce(ended.nonce, me.clone());
             restart_pause(reason).await;
             continue;
         }

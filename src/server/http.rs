@@ -32,6 +32,9 @@ pub(crate) async fn serve(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(text));
-    // Resolves when stopped; a failed accept is retried inside.
-    let _ = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
+    let router = super::listener::bounded(router);
+    super::listener::serve(listener, router, Arc::new(Metrics::new()), stop, |tcp| {
+        std::future::ready(Ok(tcp))
+    })
+    .await;
 }

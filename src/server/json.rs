@@ -58,6 +58,9 @@ pub(crate) fn router(licensing: Arc<Licensing>) -> Router {
         .route("/v1/borrow", post(async || Problem::from(BORROW)))
         .route("/v1/return", post(async || Problem::from(BORROW)))
         .route("/v1/openapi.json", get(async || Json(openapi::document())))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "not found", "there is no such call; see /v1/openapi.json")
+        })
         .with_state(licensing)
 }
 
@@ -95,6 +98,13 @@ struct ProblemBody<'a> {
 impl Problem {
     pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self { status, title, detail: detail.into(), retry_after: None }
+    }
+}
+
+impl Problem {
+    /// Too much at once; retry in a second.
+    pub(crate) fn busy(detail: &str) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
     }
 }
 

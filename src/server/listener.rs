@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -25,18 +25,23 @@ use tokio_util::task::TaskTracker;
 use super::json::Problem;
 use super::metrics::Metrics;
 
-/// Connections at one time: each costs some 20 kB idle, so 200 MB at the worst.
-pub(crate) const MAX_CONNECTIONS: usize = 10_000;
+/// Connections at one time: each costs some 20 kB idle.
+pub(crate) const MAX_CONNECTIONS: usize = 4_000;
 /// A handshake is two round trips; a client that takes longer is not one of ours.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Time to read one request's head, and to serve one request with its body.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// Requests at one time on all connections: with bodies of 16 kB that never end they cost 64 MB.
+const MAX_REQUESTS: usize = 4_000;
 /// Largest request body; the largest honest one has some 3 kB.
 pub(crate) const MAX_BODY: usize = 16 << 10;
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// Calls at one time on one connection.
 const MAX_STREAMS: u32 = 256;
+/// What one HTTP/2 connection may send ahead of the calls that read it: a body, and a few of them.
+const STREAM_WINDOW: u32 = 16 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 10;
 /// HTTP/2 clients are pinged, and answer; whoever sends nothing for this long is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(75);
@@ -46,14 +51,14 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Puts the bounds on sizes and time around `router`.
 pub(crate) fn bounded(router: Router) -> Router {
     router
-        .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "not found", "there is no such call; see /v1/openapi.json")
-        })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(deadline))
+        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(MAX_REQUESTS)), deadline))
 }
 
-async fn deadline(request: Request, next: Next) -> Response {
+async fn deadline(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = places.try_acquire() else {
+        return Problem::busy("the server answers as many requests as it can; retry").into_response();
+    };
     match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -63,17 +68,37 @@ async fn deadline(request: Request, next: Next) -> Response {
     }
 }
 
+/// A connection that is ready for HTTP.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + 'static {
+    /// Whether the peers agreed on HTTP/2.
+    fn is_http2(&self) -> bool;
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn is_http2(&self) -> bool {
+        self.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+}
+
+/// In the clear: the port for probes and metrics.
+impl Connection for TcpStream {
+    fn is_http2(&self) -> bool {
+        false
+    }
+}
+
 /// Serves `router` on `listener` until `stop`; then lets open calls end, within a deadline. `handshake` makes a
-/// TLS stream of a TCP stream.
-pub(crate) async fn serve<H, F>(
+/// connection of a TCP stream.
+pub(crate) async fn serve<C, H, F>(
     listener: TcpListener,
     router: Router,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     handshake: H,
 ) where
+    C: Connection,
     H: Fn(TcpStream) -> F + Clone + Send + 'static,
-    F: Future<Output = io::Result<TlsStream<TcpStream>>> + Send,
+    F: Future<Output = io::Result<C>> + Send,
 {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = TaskTracker::new();
@@ -99,9 +124,9 @@ pub(crate) async fn serve<H, F>(
         open.spawn(async move {
             let _ = tcp.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake(tcp)).await {
-                Ok(Ok(tls)) => {
+                Ok(Ok(ready)) => {
                     metrics.connections.inc();
-                    connection(tls, router, stop).await;
+                    connection(ready, router, stop).await;
                     metrics.connections.dec();
                 }
                 Ok(Err(error)) => {
@@ -119,9 +144,9 @@ pub(crate) async fn serve<H, F>(
     }
 }
 
-async fn connection(tls: TlsStream<TcpStream>, router: Router, stop: CancellationToken) {
-    let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let mut patient = TimeoutStream::new(tls);
+async fn connection(connection: impl Connection, router: Router, stop: CancellationToken) {
+    let h2 = connection.is_http2();
+    let mut patient = TimeoutStream::new(connection);
     patient.set_read_timeout(Some(SILENCE));
     patient.set_write_timeout(Some(SILENCE));
     let io = TokioIo::new(Box::pin(patient));
@@ -135,6 +160,8 @@ where
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)

@@ -125,11 +125,12 @@ impl Served {
         observations: mpsc::Receiver<Observation>,
         prepare: impl FnOnce(&Pool),
     ) -> Self {
-        let pool = Arc::new(Pool::new(view, driver::fresh(identity)));
+        let me = driver::fresh(identity);
+        let pool = Arc::new(Pool::new(view, me.clone()));
         prepare(&pool);
         let stop = CancellationToken::new();
         let driver =
-            driver::drive(pool.clone(), Arc::new(store), observations, identity.clone(), stop.clone());
+            driver::drive(pool.clone(), Arc::new(store), observations, identity.clone(), me, stop.clone());
         let driver = tokio::spawn(driver);
         Self { pool, stop, driver }
     }

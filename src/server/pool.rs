@@ -209,17 +209,20 @@ impl Pool {
     }
 
     /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations goes along.
-    pub(super) fn renounce(&self, me: Holder) {
+    pub(super) fn renounce(&self, ended: Nonce, me: Holder) {
         let settings = self.view().settings().clone();
         self.change(|inner, now| {
             let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
             inner.replica = Replica::new(me, settings.with_min_generation(floor), now);
+            // The old name answers no more: nothing else is left of that process (R6b).
+            inner.replica.previous_ended(now, ended);
             inner.waiters.clear();
             inner.outbox.clear();
         });
     }
 
-    pub(super) fn role(&self) -> Role {
+    /// The part that this process plays.
+    pub(crate) fn role(&self) -> Role {
         self.lock().replica.role()
     }
 

@@ -78,12 +78,12 @@ pub(crate) fn returned() -> Words {
     plain(Verdict::Authorized, Code::Ok, "The seat was given back.")
 }
 
-/// Words for everything that the ledger answers but a grant.
-pub(crate) fn refusal(view: &PlanView, answer: Answer) -> Words {
+/// Words for everything that the ledger answers but a grant, to a call for `count` seats.
+pub(crate) fn refusal(view: &PlanView, count: u32, answer: Answer) -> Words {
     match answer {
         Answer::Denied { reason: Denial::NoUnits { limit, in_recovery, retry_after } } => {
             let name = view.limit_name(limit).unwrap_or("seats");
-            no_units(view, name, in_recovery, retry_after.unwrap_or(SEAT_RETRY))
+            no_units(view, name, count, in_recovery, retry_after.unwrap_or(SEAT_RETRY))
         }
         Answer::Denied { reason: Denial::NotAccepting } => plain(
             Verdict::Denied,
@@ -107,7 +107,7 @@ pub(crate) fn refusal(view: &PlanView, answer: Answer) -> Words {
     }
 }
 
-fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Duration) -> Words {
+fn no_units(view: &PlanView, limit: &str, count: u32, in_recovery: bool, retry_after: Duration) -> Words {
     let product = &view.plan.product;
     let cap = view.settings().limits().iter().find(|l| *l.name == *limit).and_then(|l| l.cap).unwrap_or(0);
     let (code, what) = match limit.split_once('/') {
@@ -116,6 +116,11 @@ fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Durati
         Some(("feature", feature)) => (Code::FeatureLimit, format!("of feature {feature}")),
         _ => (Code::NoSeats, format!("of {product}")),
     };
+    if count > cap {
+        let message =
+            format!("There are {cap} seats {what}, and this asks for {count} at once: ask for fewer.");
+        return plain(Verdict::Denied, code, message);
+    }
     let seconds = retry_after.as_secs().max(1);
     let (code, message) = match in_recovery {
         true => (
@@ -135,6 +140,14 @@ fn no_units(view: &PlanView, limit: &str, in_recovery: bool, retry_after: Durati
         retryable: true,
         retry_after: Some(duration(retry_after)),
         ..plain(Verdict::Denied, code, message)
+    }
+}
+
+/// A token of ours for a pool that this replica does not serve yet, or any more.
+pub(crate) fn not_served_here() -> CallError {
+    CallError::Unavailable {
+        message: "this server does not serve the session's pool now; retry with the same operation id".into(),
+        retry_after: TAKEOVER_RETRY,
     }
 }
 

@@ -102,6 +102,27 @@ impl Server {
         Self::start_in(self.folder.clone(), self.address)
     }
 
+    /// SIGTERM, and how it ended; a server that does not is a failure.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not stop");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Memory of the server process that is in RAM.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     pub(crate) fn manifests(&self) -> PathBuf {
         self.folder.path().join("manifests")
     }

@@ -135,3 +135,43 @@ async fn whoever_holds_an_adopted_session_is_known_again_after_its_next_renewal(
     assert_eq!((&told["verdict"], &told["wantClient"]), (&json!("AUTHORIZED"), &json!(false)));
     assert_eq!(server.status()["sessions"][0]["client"]["user"], "ann");
 }
+
+#[tokio::test]
+async fn a_ledger_that_was_moved_away_or_set_back_gives_no_seat_twice() {
+    let server = Server::start();
+    let ledger = server.data().join("ledgers/default/acme-cad.json");
+    let early = std::fs::read(&ledger).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(server.checkout("team-a", &[]).await);
+    }
+    std::fs::remove_file(&ledger).unwrap();
+    let server = server.kill_and_restart();
+    assert_eq!(
+        server.checkout("team-a", &[]).await["code"],
+        "RECOVERING",
+        "a missing ledger is not a new one"
+    );
+    for seat in &mut held {
+        *seat = server.renew(seat).await;
+        assert_eq!(seat["verdict"], "AUTHORIZED", "{seat}");
+    }
+    std::fs::write(&ledger, early).unwrap();
+    let server = server.kill_and_restart();
+    assert_eq!(
+        server.checkout("team-a", &[]).await["code"],
+        "RECOVERING",
+        "nor is an old copy the present one"
+    );
+    assert_eq!(server.renew(&held[0]).await["verdict"], "AUTHORIZED");
+}
+
+#[tokio::test]
+async fn more_seats_than_there_are_is_not_worth_a_retry() {
+    let server = Server::start();
+    let body = json!({
+        "product": "acme-cad", "key": server.key("team-a"), "operationId": operation(), "count": 100,
+    });
+    let denied = server.call("checkout", body).await;
+    assert_eq!((&denied["code"], &denied["retryable"]), (&json!("NO_SEATS"), &json!(false)), "{denied}");
+}

@@ -144,3 +144,39 @@ async fn an_unknown_path_is_a_problem_and_not_a_page() {
     assert_eq!(status, 404);
     assert!(head.contains("application/problem+json"), "{head}");
 }
+
+#[tokio::test]
+async fn a_half_sent_request_on_the_metrics_port_does_not_keep_the_server_from_stopping() {
+    let mut server = Server::start();
+    let mut half = TcpStream::connect(server.metrics).await.unwrap();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
+    assert!(server.stop().success());
+}
+
+#[tokio::test]
+async fn requests_that_never_end_fill_a_bounded_number_of_places_and_give_them_back() {
+    let server = Server::start();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let (mut client, connection) = h2::client::handshake(server.tls("h2").await).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..200 {
+            let request = http::Request::post("https://genie-lm/v1/validate").body(()).unwrap();
+            client = client.ready().await.unwrap();
+            let (_, mut body) = client.send_request(request, false).unwrap();
+            body.send_data(vec![b'x'; 100].into(), false).unwrap();
+            open.push((client.clone(), body));
+        }
+    }
+    eventually("all places are taken", async || {
+        let (status, head, _) = server.http("POST", "/v1/validate", b"{}").await;
+        (status == 503 && head.contains("retry-after: 1")).then_some(())
+    })
+    .await;
+    assert!(server.resident_kib() < 128 << 10, "half of what a pod may have: {} KiB", server.resident_kib());
+    drop(open);
+    eventually("the places are free again", async || {
+        (server.http("POST", "/v1/validate", b"{}").await.0 == 400).then_some(())
+    })
+    .await;
+}

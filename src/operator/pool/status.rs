@@ -81,7 +81,7 @@ fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolS
         observed_generation: pool.metadata.generation,
         seats: plan.map(|plan| seats(plan, record)),
         features: plan.map(|plan| features(plan, record)).unwrap_or_default(),
-        grants: plan.map_or(0, |plan| u32::try_from(plan.grants.len()).unwrap_or(u32::MAX)),
+        grants: u32::try_from(verdict.compiled.accepted().count()).unwrap_or(u32::MAX),
         endpoint: match plan {
             Some(_) => {
                 let host =

@@ -36,7 +36,10 @@ pub(super) struct Pools {
     sender: mpsc::Sender<PlanChange>,
     followed: BTreeMap<String, CancellationToken>,
     served: BTreeMap<String, Served>,
-    /// Every followed product has its plan.
+    /// Products whose plan was looked for, whether there is one or not.
+    looked: BTreeSet<String>,
+    /// Every followed product was looked for: what is missing is the operator's to make, and must not take the
+    /// other pools of this server out of their Services.
     pub(super) ready: Arc<AtomicBool>,
 }
 
@@ -62,6 +65,7 @@ impl Pools {
             sender,
             followed: BTreeMap::new(),
             served: BTreeMap::new(),
+            looked: BTreeSet::new(),
             ready: Arc::new(AtomicBool::new(false)),
         };
         (pools, receiver)
@@ -75,6 +79,7 @@ impl Pools {
             if let Some(stop) = self.followed.remove(&product) {
                 info!(product, "no longer followed");
                 stop.cancel();
+                self.looked.remove(&product);
                 self.discard(&product);
             }
         }
@@ -92,7 +97,12 @@ impl Pools {
     /// Puts a plan in force. A plan that is gone changes nothing: whoever deleted it by mistake gets it back from
     /// the operator, and a deleted pool leaves the list of products.
     pub(super) async fn apply(&mut self, product: &str, plan: Option<SeatPlanSpec>) {
-        let Some(plan) = plan.filter(|_| self.followed.contains_key(product)) else { return };
+        if !self.followed.contains_key(product) {
+            return;
+        }
+        self.looked.insert(product.to_owned());
+        self.tell_ready();
+        let Some(plan) = plan else { return };
         let view = match PlanView::new(&self.namespace, plan) {
             Ok(view) => Arc::new(view),
             Err(error) => return warn!(product, %error, "the plan in force stays"),
@@ -124,7 +134,7 @@ impl Pools {
     }
 
     fn tell_ready(&self) {
-        let ready = self.followed.keys().all(|product| self.served.contains_key(product));
+        let ready = self.followed.keys().all(|product| self.looked.contains(product));
         self.ready.store(ready, Ordering::Relaxed);
     }
 
@@ -148,15 +158,25 @@ async fn follow_plan(
 ) {
     let config = watcher::Config::default().fields(&format!("metadata.name={product}"));
     let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut listed = false;
     loop {
         let event = tokio::select! {
             event = events.try_next() => event,
             () = stop.cancelled() => return,
         };
         let plan = match event {
-            Ok(Some(Event::Apply(plan) | Event::InitApply(plan))) => Some(plan.spec),
+            Ok(Some(Event::InitApply(plan))) => {
+                listed = true;
+                Some(plan.spec)
+            }
+            Ok(Some(Event::Apply(plan))) => Some(plan.spec),
             Ok(Some(Event::Delete(_))) => None,
-            Ok(Some(Event::Init | Event::InitDone)) => continue,
+            Ok(Some(Event::Init)) => {
+                listed = false;
+                continue;
+            }
+            Ok(Some(Event::InitDone)) if listed => continue,
+            Ok(Some(Event::InitDone)) => None,
             Ok(None) => return,
             Err(error) => {
                 tracing::debug!(product, %error, "the watch of a plan was interrupted");

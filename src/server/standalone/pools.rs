@@ -135,13 +135,13 @@ impl Pools {
         let mut problems: Vec<String> = compiled.problems.iter().map(ToString::to_string).collect();
         let mut views = Vec::new();
         for pool in compiled.pools {
-            let Ok(plan) = pool.compiled.plan else { continue };
-            for grant in &plan.grants {
+            for (grant, _) in pool.compiled.accepted() {
                 let name = ObjectName { namespace: grant.namespace.clone(), name: grant.name.clone() };
-                if let Some(key) = keys.get(&name) {
+                if let (Some(key), Ok(plan)) = (keys.get(&name), &pool.compiled.plan) {
                     self.data.bind(&name, &plan.product, &self.reach(), key)?;
                 }
             }
+            let Ok(plan) = pool.compiled.plan else { continue };
             match PlanView::new(&pool.name.namespace, plan) {
                 Ok(view) => views.push(view),
                 Err(error) => problems.push(error.to_string()),
@@ -162,6 +162,7 @@ impl Pools {
     fn begin(&mut self, view: PlanView) -> Result<(), FileStoreError> {
         let id = view.ledger.clone();
         let store = FileStore::open(&self.data.ledgers(), &id)?;
+        let view = view.with_min_generation(store.generation());
         // The lock on the data directory proves that whoever wrote this record has ended (R6b).
         let previous = store.record().map(|record| record.holder.nonce);
         let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
