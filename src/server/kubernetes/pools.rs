@@ -18,7 +18,7 @@ use super::Config;
 use crate::api::{SeatPlan, SeatPlanSpec};
 use crate::license::PlanView;
 use crate::server::directory::Directory;
-use crate::server::store::kubernetes::{KubernetesStore, watch};
+use crate::server::store::kubernetes::{KubernetesStore, LeaseMeta, watch};
 use crate::server::{MAX_OBSERVATIONS, Served};
 
 /// Plans that wait to be put in force.
@@ -112,8 +112,9 @@ impl Pools {
             None => {
                 info!(product, "serving");
                 let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
-                watch(self.client.clone(), &view.ledger, sender);
-                let store = KubernetesStore::new(self.client.clone(), &view.ledger);
+                let seen = LeaseMeta::default();
+                watch(self.client.clone(), &view.ledger, seen.clone(), sender);
+                let store = KubernetesStore::new(self.client.clone(), &view.ledger, seen);
                 let served = Served::begin(view, &self.identity, store, observations, |_| {});
                 self.served.insert(product.to_owned(), served);
             }

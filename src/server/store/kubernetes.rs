@@ -1,12 +1,13 @@
 //! The store in a cluster: the SeatLedger's status and the pool's Lease, by PUT with the resourceVersion that was
 //! read. One request, one deadline, no retry: a time-out's outcome is unknown, and the protocol knows what to do.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use genie_ledger::{LeaseRecord, Nonce, ObservedLease, ObservedLedger, StoreReply, StoreRequest, Version};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt;
@@ -29,29 +30,34 @@ pub(crate) struct KubernetesStore {
     ledgers: Api<SeatLedger>,
     lease: String,
     ledger: String,
+    seen: LeaseMeta,
 }
+
+/// Labels and owners of the Lease as it was last seen: a PUT replaces them, and they are the operator's.
+pub(crate) type LeaseMeta = Arc<Mutex<ObjectMeta>>;
 
 impl KubernetesStore {
     /// The store of one ledger. `client` must not retry by itself.
-    pub(crate) fn new(client: Client, id: &LedgerId) -> Self {
+    pub(crate) fn new(client: Client, id: &LedgerId, seen: LeaseMeta) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &id.namespace),
             ledgers: Api::namespaced(client, &id.namespace),
             lease: lease_name(&id.product),
             ledger: id.product.to_string(),
+            seen,
         }
     }
 
     async fn try_send(&self, request: StoreRequest) -> kube::Result<StoreReply> {
         Ok(match request {
-            StoreRequest::ReadLease => {
-                StoreReply::Lease(self.leases.get_opt(&self.lease).await?.map(seen_lease))
-            }
+            StoreRequest::ReadLease => StoreReply::Lease(
+                self.leases.get_opt(&self.lease).await?.map(|lease| seen_lease(lease, &self.seen)),
+            ),
             StoreRequest::ReadLedger => {
                 StoreReply::Ledger(self.ledgers.get_opt(&self.ledger).await?.map(seen_ledger))
             }
             StoreRequest::WriteLease { expect, record } => {
-                let lease = lease_object(&self.lease, expect, record);
+                let lease = lease_object(&self.lease, &self.seen, expect, record);
                 let written = self.leases.replace(&self.lease, &PostParams::default(), &lease).await?;
                 StoreReply::Written { version: version_of(&written) }
             }
@@ -96,7 +102,8 @@ fn version_of(object: &impl ResourceExt) -> Version {
     Version(object.resource_version().unwrap_or_default().into())
 }
 
-fn seen_lease(lease: Lease) -> ObservedLease {
+fn seen_lease(lease: Lease, seen: &LeaseMeta) -> ObservedLease {
+    seen.lock().expect("no code panics while it holds this lock").clone_from(&lease.metadata);
     let version = version_of(&lease);
     let uid = lease.uid().unwrap_or_default().into();
     let spec = lease.spec.unwrap_or_default();
@@ -109,9 +116,11 @@ fn seen_ledger(ledger: SeatLedger) -> ObservedLedger {
     ObservedLedger { version: version_of(&ledger), record: ledger.status.and_then(|status| status.record) }
 }
 
-fn lease_object(name: &str, expect: Version, record: LeaseRecord) -> Lease {
-    let mut lease = Lease::default();
+fn lease_object(name: &str, seen: &LeaseMeta, expect: Version, record: LeaseRecord) -> Lease {
+    let seen = seen.lock().expect("no code panics while it holds this lock").clone();
+    let mut lease = Lease { metadata: seen, ..Lease::default() };
     lease.metadata.name = Some(name.to_owned());
+    lease.metadata.managed_fields = None;
     lease.metadata.resource_version = Some(expect.0.to_string());
     let spec = lease.spec.get_or_insert_default();
     spec.holder_identity = Some(record.holder.map(|holder| holder.0.to_string()).unwrap_or_default());
@@ -123,11 +132,11 @@ fn lease_object(name: &str, expect: Version, record: LeaseRecord) -> Lease {
 }
 
 /// Tells what happens to the Lease and the ledger of `id`, until the receiver is dropped.
-pub(crate) fn watch(client: Client, id: &LedgerId, observations: mpsc::Sender<Observation>) {
+pub(crate) fn watch(client: Client, id: &LedgerId, seen: LeaseMeta, observations: mpsc::Sender<Observation>) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &id.namespace);
     let ledgers: Api<SeatLedger> = Api::namespaced(client, &id.namespace);
-    let lease = watch_one(leases, lease_name(&id.product), observations.clone(), |lease| {
-        Observation::Lease(lease.map(seen_lease))
+    let lease = watch_one(leases, lease_name(&id.product), observations.clone(), move |lease| {
+        Observation::Lease(lease.map(|lease| seen_lease(lease, &seen)))
     });
     let ledger = watch_one(ledgers, id.product.to_string(), observations, |ledger| {
         Observation::Ledger(ledger.map(seen_ledger))
