@@ -15,7 +15,7 @@ use super::error::CallError;
 use super::metrics::Metrics;
 use super::peers::{Call, Peers, Reply};
 use super::pool::{Meta, Pool};
-use super::request;
+use super::request::{self, Caller};
 use super::words::{self, Words};
 use crate::license::{ActivationClaim, Judgment, Keyring, Use};
 
@@ -48,14 +48,7 @@ pub(crate) enum Here<T> {
 impl Licensing {
     pub(crate) fn activate(&self, request: &v1::ActivateRequest) -> Result<v1::ActivateResponse, CallError> {
         let caller = request::activate(request)?;
-        let (words, found) = match self.directory.find(&self.keyring, &caller) {
-            LookUp::Found(found) => {
-                let judgment = found.view.judge(found.grant(), &[], wall_now(), Use::Begin);
-                (Words::from(&judgment), Some((found, judgment)))
-            }
-            LookUp::Revoked => (words::revoked(), None),
-            LookUp::Unknown => (words::unknown_key(), None),
-        };
+        let (words, found) = self.judge(&caller, &[]);
         let mut response: v1::ActivateResponse = self.tell("activate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -70,14 +63,7 @@ impl Licensing {
 
     pub(crate) fn validate(&self, request: &v1::ValidateRequest) -> Result<v1::ValidateResponse, CallError> {
         let caller = request::validate(request)?;
-        let (words, found) = match self.directory.find(&self.keyring, &caller) {
-            LookUp::Found(found) => {
-                let judgment = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
-                (Words::from(&judgment), Some((found, judgment)))
-            }
-            LookUp::Revoked => (words::revoked(), None),
-            LookUp::Unknown => (words::unknown_key(), None),
-        };
+        let (words, found) = self.judge(&caller, &request.features);
         let mut response: v1::ValidateResponse = self.tell("validate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -88,21 +74,28 @@ impl Licensing {
         Ok(response)
     }
 
+    /// Whom the caller stands for, what is to be said of it, and with which features.
+    fn judge(&self, caller: &Caller<'_>, features: &[String]) -> (Words, Option<(Found, Judgment)>) {
+        match self.directory.find(&self.keyring, caller) {
+            LookUp::Found(found) => {
+                let judgment = found.view.judge(found.grant(), features, wall_now(), Use::Begin);
+                (Words::from(&judgment), Some((found, judgment)))
+            }
+            LookUp::Revoked => (words::revoked(), None),
+            LookUp::Unknown => (words::unknown_key(), None),
+        }
+    }
+
     pub(crate) async fn checkout(
         &self,
         request: v1::CheckoutRequest,
         origin: Origin,
     ) -> Result<Here<v1::CheckoutResponse>, CallError> {
         let (caller, operation, count) = request::checkout(&request)?;
-        let found = match self.directory.find(&self.keyring, &caller) {
-            LookUp::Found(found) => found,
-            LookUp::Revoked => return Ok(Here::Answer(self.refused_checkout(words::revoked()))),
-            LookUp::Unknown => return Ok(Here::Answer(self.refused_checkout(words::unknown_key()))),
+        let (found, judgment) = match self.judge(&caller, &request.features) {
+            (_, Some((found, judgment))) if judgment.is_authorized() => (found, judgment),
+            (words, _) => return Ok(Here::Answer(self.refused_checkout(words))),
         };
-        let judgment = found.view.judge(found.grant(), &request.features, wall_now(), Use::Begin);
-        if !judgment.is_authorized() {
-            return Ok(Here::Answer(self.refused_checkout(Words::from(&judgment))));
-        }
         let limits =
             found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
         let features = match request.features.is_empty() {
