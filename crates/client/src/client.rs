@@ -13,23 +13,24 @@ use genie_proto::v1::{
     CheckoutResponse, RenewRequest, RenewResponse, ValidateRequest, ValidateResponse,
     licensing_client::LicensingClient,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Request, Response, Status, TimeoutExpired};
 
 use crate::{
-    clock::{Clock, SystemClock},
+    chance::{Chance, SystemChance},
+    clock::{BootInstant, Clock, SystemClock},
     config::Config,
-    connect::{ConnectFailure, Connector},
+    connect::Connector,
     error::{Error, Judged, Transport, duration},
-    retry::{Jitter, pause},
+    line::{ConnectFailure, Dial, Line},
+    retry::{Jitter, attempt_limit, pause},
     seat::Seat,
     session::Session,
 };
 
-/// For one attempt: longer than a takeover's forwarding takes, and short enough that several fit into a seat's
-/// validity.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a call with all its retries: two full attempts, or a server that restarts.
+/// For a question that any replica answers, with all its retries: two full attempts, or a server that restarts.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// For what only the owner does: a takeover after its loss takes up to 14 s.
+const OWNER_DEADLINE: Duration = Duration::from_secs(20);
 /// For a check-in with all its retries: somebody waits for the end of a program.
 const CHECKIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Answers hold a token and a list of features; the server's own limit on requests is of this size too.
@@ -45,9 +46,29 @@ pub struct Client {
 
 struct Inner {
     config: Config,
-    connector: Arc<Connector>,
-    channel: Mutex<(u64, Channel)>,
-    clock: Arc<dyn Clock>,
+    seams: Seams,
+    /// The line in use, and how many there were before it.
+    line: Mutex<(u64, Line)>,
+}
+
+/// What a client takes from the world around it; the world's own by default.
+pub struct Seams {
+    /// Where lines to the server come from.
+    pub dial: Box<dyn Dial>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Box<dyn Chance>,
+}
+
+impl Seams {
+    fn of_this_machine(config: &Config) -> Seams {
+        Seams {
+            dial: Box::new(Arc::new(Connector::new(config.server.clone(), config.ca.clone()))),
+            clock: Arc::new(SystemClock),
+            chance: Box::new(SystemChance),
+        }
+    }
 }
 
 /// What to check out.
@@ -64,13 +85,15 @@ pub struct Checkout {
 impl Client {
     /// A client of the configured server. Must be called within a tokio runtime; does not connect yet.
     pub fn new(config: Config) -> Client {
-        Client::with_clock(config, Arc::new(SystemClock))
+        let seams = Seams::of_this_machine(&config);
+        Client::with_seams(config, seams)
     }
 
-    pub(crate) fn with_clock(config: Config, clock: Arc<dyn Clock>) -> Client {
-        let connector = Arc::new(Connector::new(config.server.clone(), config.ca.clone()));
-        let channel = Mutex::new((0, connector.channel()));
-        Client { inner: Arc::new(Inner { config, connector, channel, clock }) }
+    /// A client in another world: for simulations.
+    #[doc(hidden)]
+    pub fn with_seams(config: Config, seams: Seams) -> Client {
+        let line = Mutex::new((0, seams.dial.dial()));
+        Client { inner: Arc::new(Inner { config, seams, line }) }
     }
 
     /// Exchanges the activation key for an activation token.
@@ -81,7 +104,7 @@ impl Client {
         let request = ActivateRequest {
             product: self.inner.config.product.clone(),
             key: self.inner.config.credential.read()?,
-            operation_id: operation(),
+            operation_id: self.operation(),
             ..ActivateRequest::default()
         };
         Ok(self.call(&request, CALL_DEADLINE).await?)
@@ -109,23 +132,23 @@ impl Client {
         let request = CheckoutRequest {
             product: self.inner.config.product.clone(),
             key: self.inner.config.credential.read()?,
-            operation_id: operation(),
+            operation_id: self.operation(),
             features: want.features,
             count: want.count,
             client: Some(want.client.clone()),
             ..CheckoutRequest::default()
         };
-        let first_sent = self.inner.clock.now();
-        let answer: CheckoutResponse = self.call(&request, CALL_DEADLINE).await?;
+        let first_sent = self.clock().now();
+        let answer: CheckoutResponse = self.call(&request, OWNER_DEADLINE).await?;
         let answer = answer.authorized()?;
         let wire =
             |field: &Option<pbjson_types::Duration>| field.as_ref().and_then(duration).unwrap_or_default();
         let (valid_for, renew_after) = (wire(&answer.valid_for), wire(&answer.renew_after));
-        let (token, jitter) = (answer.session.clone(), Jitter::random());
+        let (token, jitter) = (answer.session.clone(), self.jitter());
         let seat = Seat::new(token, first_sent, valid_for, renew_after, want.client, jitter);
-        if self.inner.clock.now() >= seat.until() {
+        if self.clock().now() >= seat.until() {
             // The server may still count it.
-            let request = CheckinRequest { session: seat.into_token(), operation_id: operation() };
+            let request = CheckinRequest { session: seat.into_token(), operation_id: self.operation() };
             let _ = self.call(&request, CHECKIN_DEADLINE).await;
             return Err(Transport::TooLate { server: self.server() }.into());
         }
@@ -143,7 +166,7 @@ impl Client {
         patience: Duration,
         mut waiting: impl FnMut(&Error),
     ) -> Result<Session, Error> {
-        let clock = &self.inner.clock;
+        let clock = self.clock();
         let end = clock.now() + patience;
         let mut failures = 0;
         loop {
@@ -151,7 +174,7 @@ impl Client {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            let again = clock.now() + pause(failures, error.retry_after(), Jitter::random());
+            let again = clock.now() + pause(failures, error.retry_after(), self.jitter());
             if !error.retryable() || again > end {
                 return Err(error);
             }
@@ -166,7 +189,7 @@ impl Client {
     /// # Errors
     /// The server could not be asked. A verdict is in the answer: see [`Judged::authorized`].
     pub async fn renew(&self, request: &RenewRequest) -> Result<RenewResponse, Error> {
-        Ok(self.call(request, CALL_DEADLINE).await?)
+        Ok(self.call(request, OWNER_DEADLINE).await?)
     }
 
     /// Gives a seat back by hand: forget the session token before.
@@ -174,73 +197,96 @@ impl Client {
     /// # Errors
     /// The server could not be asked. A verdict is in the answer: see [`Judged::authorized`].
     pub async fn checkin(&self, request: &CheckinRequest) -> Result<CheckinResponse, Error> {
-        Ok(self.call(request, CALL_DEADLINE).await?)
+        Ok(self.call(request, OWNER_DEADLINE).await?)
     }
 
     /// Gives a seat back at the end of its session.
     pub(crate) async fn give_back(&self, session: String) -> Result<(), Error> {
-        let request = CheckinRequest { session, operation_id: operation() };
+        let request = CheckinRequest { session, operation_id: self.operation() };
         self.call(&request, CHECKIN_DEADLINE).await?.authorized()?;
         Ok(())
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.inner.clock
+        &self.inner.seams.clock
+    }
+
+    pub(crate) fn jitter(&self) -> Jitter {
+        Jitter::drawn(&*self.inner.seams.chance)
+    }
+
+    /// A fresh operation id.
+    pub(crate) fn operation(&self) -> String {
+        self.inner.seams.chance.operation()
     }
 
     fn server(&self) -> String {
-        self.inner.connector.server().to_string()
+        self.inner.config.server.to_string()
     }
 
     /// Asks until there is an answer, a failure that no retry helps, or the deadline.
     async fn call<C: Call>(&self, call: &C, deadline: Duration) -> Result<C::Answer, Transport> {
-        let clock = &self.inner.clock;
+        let clock = self.clock();
         let end = clock.now() + deadline;
         let mut failures = 0;
         loop {
-            let left = end.since(clock.now());
-            let failure = match self.attempt(call, left.min(ATTEMPT_TIMEOUT)).await {
+            let failure = match self.attempt(call, end).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let wait = pause(failures, failure.retry_after(), Jitter::random());
-            if !failure.retryable() || clock.now() + wait >= end {
+            let again = clock.now() + pause(failures, failure.retry_after(), self.jitter());
+            if !failure.retryable() || again >= end {
                 return Err(failure);
             }
-            clock.sleep_until(clock.now() + wait).await;
+            clock.sleep_until(again).await;
             failures += 1;
         }
     }
 
-    /// Asks once. After a failure the next attempt makes a new connection, to another address where there is one.
-    pub(crate) async fn attempt<C: Call>(&self, call: &C, limit: Duration) -> Result<C::Answer, Transport> {
-        let limit = limit.min(ATTEMPT_TIMEOUT);
-        let (number, channel) = self.inner.channel.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let client = LicensingClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        let failure = match tokio::time::timeout(limit, call.clone().send(client)).await {
-            Ok(Ok(answer)) => return Ok(answer.into_inner()),
-            Ok(Err(status)) => self.failure(&status),
-            Err(_) => Transport::NoAnswer { server: self.server(), after: limit },
+    /// Asks once, with a part of the time until `end`. After a failure the next attempt takes a new line, to another
+    /// replica where there is one; this one ends with the last call on it.
+    pub(crate) async fn attempt<C: Call>(&self, call: &C, end: BootInstant) -> Result<C::Answer, Transport> {
+        let now = self.clock().now();
+        let limit = attempt_limit(end.since(now));
+        let mut request = Request::new(call.clone());
+        // The server waits through a takeover as long as somebody waits for it.
+        request.set_timeout(limit);
+        let (number, line) = self.inner.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = LicensingClient::new(line).max_decoding_message_size(MAX_ANSWER);
+        let failure = tokio::select! {
+            biased;
+            answer = C::send(request, client) => match answer {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => self.failure(&status, limit),
+            },
+            () = self.clock().sleep_until(now + limit) => self.no_answer(limit),
         };
-        if failure.retryable() {
-            self.reconnect(number);
+        if failure.is_for_another_replica() {
+            self.leave(number);
         }
         Err(failure)
     }
 
-    fn reconnect(&self, failed: u64) {
-        let mut current = self.inner.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.0 == failed {
-            *current = (failed + 1, self.inner.connector.channel());
+    fn leave(&self, number: u64) {
+        let mut line = self.inner.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.0 == number {
+            *line = (number + 1, self.inner.seams.dial.dial());
         }
     }
 
-    fn failure(&self, status: &Status) -> Transport {
+    fn no_answer(&self, after: Duration) -> Transport {
+        Transport::NoAnswer { server: self.server(), after }
+    }
+
+    fn failure(&self, status: &Status, limit: Duration) -> Transport {
         let server = self.server();
         let mut source = std::error::Error::source(status);
         while let Some(error) = source {
             if let Some(ConnectFailure(reason)) = error.downcast_ref() {
                 return Transport::Connect { server, reason: reason.clone() };
+            }
+            if error.is::<TimeoutExpired>() {
+                return self.no_answer(limit);
             }
             source = error.source();
         }
@@ -255,11 +301,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A fresh operation id.
-pub(crate) fn operation() -> String {
-    uuid::Uuid::new_v4().to_string()
-}
-
 /// The wish of a server that cannot judge now.
 fn retry_after(status: &Status) -> Option<Duration> {
     let millis = status.metadata().get("retry-after-ms")?.to_str().ok()?.parse::<u32>().ok()?;
@@ -267,12 +308,12 @@ fn retry_after(status: &Status) -> Option<Duration> {
 }
 
 /// A unary call of the service.
-pub(crate) trait Call: Clone + Send + Sync {
+pub(crate) trait Call: Clone + Send + Sync + 'static {
     type Answer: Send;
 
     fn send(
-        self,
-        client: LicensingClient<Channel>,
+        request: Request<Self>,
+        client: LicensingClient<Line>,
     ) -> impl Future<Output = Result<Response<Self::Answer>, Status>> + Send;
 }
 
@@ -281,8 +322,11 @@ macro_rules! calls {
         impl Call for $request {
             type Answer = $answer;
 
-            async fn send(self, mut client: LicensingClient<Channel>) -> Result<Response<$answer>, Status> {
-                client.$method(self).await
+            async fn send(
+                request: Request<Self>,
+                mut client: LicensingClient<Line>,
+            ) -> Result<Response<$answer>, Status> {
+                client.$method(request).await
             }
         }
     )*};

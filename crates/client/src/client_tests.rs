@@ -57,11 +57,17 @@ struct Bench {
     client: Client,
 }
 
+fn client_with(server: &TestServer, clock: Arc<dyn Clock>) -> Client {
+    let config = server.config();
+    let seams = Seams { clock, ..Seams::of_this_machine(&config) };
+    Client::with_seams(config, seams)
+}
+
 /// A server, and a client whose time stands still until it is moved.
 async fn bench(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Bench {
     let server = TestServer::start(script).await;
     let clock = Arc::new(ManualClock::new());
-    let client = Client::with_clock(server.config(), Arc::clone(&clock) as Arc<dyn Clock>);
+    let client = client_with(&server, Arc::clone(&clock) as Arc<dyn Clock>);
     Bench { server, clock, client }
 }
 
@@ -220,14 +226,15 @@ async fn a_call_is_retried_while_the_server_is_unavailable_and_not_when_it_is_ma
 async fn a_seat_that_ran_out_before_its_answer_came_is_given_back_and_not_used() {
     let clock = Arc::new(ManualClock::new());
     let late = Arc::clone(&clock);
-    let mut server = TestServer::start(move |asked| {
-        if matches!(asked, Asked::Checkout(_)) {
-            late.advance(Duration::from_secs(61));
+    let mut server = TestServer::start(move |asked| match (asked, granted()) {
+        (Asked::Checkout(_), Reply::Checkout(granted)) => {
+            late.advance(Duration::from_secs(4));
+            Reply::Checkout(CheckoutResponse { valid_for: wire(3), ..granted })
         }
-        good(asked)
+        _ => good(asked),
     })
     .await;
-    let client = Client::with_clock(server.config(), clock);
+    let client = client_with(&server, clock);
     let error = in_time(client.checkout(Checkout::default())).await.expect_err("too late");
     assert!(matches!(error, Error::Transport(Transport::TooLate { .. })), "{error}");
     assert!(matches!(server.asked().await, Asked::Checkout(_)));
@@ -282,13 +289,14 @@ async fn the_servers_wish_for_a_pause_is_read_from_its_status() {
     })
     .await;
     let request = ValidateRequest::default();
-    let failure = Client::new(server.config()).attempt(&request, PATIENCE).await.expect_err("unavailable");
+    let client = Client::new(server.config());
+    let failure = client.attempt(&request, client.clock().now() + PATIENCE).await.expect_err("unavailable");
     assert_eq!(failure.retry_after(), Some(Duration::from_millis(1500)));
 }
 
 async fn refusal(client: &Client) -> String {
     let request = ValidateRequest::default();
-    let attempt = client.attempt(&request, PATIENCE);
+    let attempt = client.attempt(&request, client.clock().now() + PATIENCE);
     in_time(attempt).await.expect_err("no connection").to_string()
 }
 

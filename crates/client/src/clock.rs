@@ -32,10 +32,15 @@ impl Add<Duration> for BootInstant {
     }
 }
 
-pub(crate) type Sleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// A wait for a moment.
+pub type Sleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-pub(crate) trait Clock: Send + Sync {
+/// All that a client knows of time, but for the time-outs of a real connection.
+pub trait Clock: Send + Sync {
+    /// This moment.
     fn now(&self) -> BootInstant;
+
+    /// Ends at that moment, or a little later.
     fn sleep_until(&self, at: BootInstant) -> Sleep<'_>;
 }
 

@@ -2,7 +2,6 @@
 //! but the holder of a certificate for `genie-lm` from the configured CA.
 
 use std::{
-    fmt,
     net::SocketAddr,
     sync::{
         Arc,
@@ -18,15 +17,22 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
-use crate::config::{Ca, Server};
+use crate::{
+    config::{Ca, Server},
+    line::{ConnectFailure, Dial, Line},
+};
 
 /// The one name that every server's certificate carries: the address is a matter of routing.
 const NAME: &str = "genie-lm";
 /// For a name lookup, and for TCP and TLS with one address: far more than a healthy network needs, and short enough
 /// that another address is tried within one call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+/// While a call waits, its replica is asked for a sign of life so often, and has so long for it; a line that was idle is
+/// asked with its next call. So one that vanished or stands still is left within seconds, and one that waits through a
+/// takeover is not. Idle clients cost nothing.
+const PING: Duration = Duration::from_secs(2);
 /// Most addresses of a name that are tried for one connection.
 const MAX_ADDRESSES: usize = 8;
 
@@ -38,40 +44,12 @@ pub(crate) struct Connector {
     next: AtomicUsize,
 }
 
-/// Why no connection was made: a sentence for each address tried.
-#[derive(Debug)]
-pub(crate) struct ConnectFailure(pub(crate) String);
-
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConnectFailure {}
-
 impl Connector {
     pub(crate) fn new(server: Server, ca: Ca) -> Connector {
         Connector { server, ca, next: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
-    /// A channel that connects when it is first used.
-    pub(crate) fn channel(self: &Arc<Self>) -> Channel {
-        let connector = Arc::clone(self);
-        let connect = tower::service_fn(move |_: http::Uri| {
-            let connector = Arc::clone(&connector);
-            async move { connector.connect().await.map(TokioIo::new) }
-        });
-        // TLS is the connector's own; so the endpoint is plain, and only claims its origin.
-        Endpoint::from_static("http://genie-lm")
-            .origin(http::Uri::from_static("https://genie-lm"))
-            .connect_with_connector_lazy(connect)
-    }
-
+    /// A connection to the first replica that answers.
     async fn connect(&self) -> Result<TlsStream<TcpStream>, ConnectFailure> {
         let tls = self.tls()?;
         let addresses = self.resolve().await?;
@@ -120,6 +98,23 @@ impl Connector {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+impl Dial for Arc<Connector> {
+    fn dial(&self) -> Line {
+        let connector = Arc::clone(self);
+        let connect = tower::service_fn(move |_: http::Uri| {
+            let connector = Arc::clone(&connector);
+            async move { connector.connect().await.map(TokioIo::new) }
+        });
+        // TLS is the connector's own; so the endpoint is plain, and only claims its origin.
+        let channel = Endpoint::from_static("http://genie-lm")
+            .origin(http::Uri::from_static("https://genie-lm"))
+            .http2_keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .connect_with_connector_lazy(connect);
+        Line::new(channel)
     }
 }
 

@@ -115,6 +115,13 @@ impl Transport {
         }
     }
 
+    /// Whether the next attempt should be with another replica: not where this one is only busy, since a new
+    /// connection would make it busier.
+    pub(crate) fn is_for_another_replica(&self) -> bool {
+        let busy = matches!(self, Transport::Status { code: tonic::Code::ResourceExhausted, .. });
+        self.retryable() && !busy
+    }
+
     /// When the server says to try again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod chance;
 mod client;
 mod clock;
 mod config;
@@ -22,7 +23,10 @@ mod connect;
 mod error;
 mod identity;
 mod key;
+mod line;
 mod retry;
+#[cfg(test)]
+mod seams_tests;
 mod seat;
 mod session;
 #[cfg(test)]
@@ -38,3 +42,15 @@ pub use identity::identity;
 pub use key::{ActivationKey, KeyError};
 pub use seat::{Loss, State};
 pub use session::Session;
+
+/// What a client takes from the world around it, for simulations that bring their own: no socket, no clock and no
+/// random source of the machine is used by [`Client::with_seams`]. Not a part of the SDK: it may change.
+#[doc(hidden)]
+pub mod seams {
+    pub use crate::{
+        chance::Chance,
+        client::Seams,
+        clock::{Clock, Sleep},
+        line::{ConnectFailure, Dial, Line},
+    };
+}

@@ -7,10 +7,9 @@ use genie_proto::v1::CheckoutResponse;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    client::{Client, operation},
+    client::Client,
     clock::Clock,
     error::Error,
-    retry::Jitter,
     seat::{Loss, Seat, State, Step},
 };
 
@@ -104,7 +103,7 @@ async fn hold(
 ) {
     let clock = Arc::clone(client.clock());
     loop {
-        let step = seat.step(clock.now(), operation);
+        let step = seat.step(clock.now(), || client.operation());
         publish_change(&publish, seat.state(clock.now()));
         let until = seat.until();
         match step {
@@ -119,8 +118,8 @@ async fn hold(
                 stop = &mut stopped => return give_back(client, seat, &publish, stop.ok()).await,
                 // R7: an answer that comes later is never heard.
                 () = clock.sleep_until(until) => {}
-                answer = client.attempt(&renewal, until.since(clock.now())) => {
-                    seat.answered(clock.now(), answer, Jitter::random());
+                answer = client.attempt(&renewal, until) => {
+                    seat.answered(clock.now(), answer, client.jitter());
                 }
             },
         }

@@ -94,7 +94,7 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (report, asked) = mpsc::unbounded_channel();
-        let service = LicensingServer::new(Scripted { script: Arc::new(script), report });
+        let service = LicensingServer::new(Scripted::new(script, report));
         let routes = Routes::new(service).prepare();
         let acceptor = acceptor(name);
         let task = tokio::spawn(async move {
@@ -158,12 +158,19 @@ fn acceptor(name: &str) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-struct Scripted {
+pub(crate) struct Scripted {
     script: Script,
     report: mpsc::UnboundedSender<Asked>,
 }
 
 impl Scripted {
+    pub(crate) fn new(
+        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        report: mpsc::UnboundedSender<Asked>,
+    ) -> Scripted {
+        Scripted { script: Arc::new(script), report }
+    }
+
     async fn reply(&self, asked: Asked) -> Reply {
         let reply = (self.script)(&asked);
         let _ = self.report.send(asked);
