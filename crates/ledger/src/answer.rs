@@ -22,7 +22,8 @@ pub struct CheckoutRequest<M> {
 }
 
 /// A place in the line of checkouts that wait for a promise to be raised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct Ticket(pub u64);
 
 /// An answer, or the promise of one by [`Replica::take_completion`](crate::Replica::take_completion).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::meter;
+use crate::mutant::{Mutant, mutated};
 use crate::record::Record;
 use crate::settings::Settings;
 use crate::time::{BootInstant, stretch, stretch_twice};
@@ -30,16 +31,25 @@ pub(crate) fn fence(
     evidence: &BTreeMap<Nonce, BootInstant>,
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
-    let lost = found_generation < known;
+    let lost = found_generation < known && !mutated(Mutant::RegressionUnnoticed);
     let longer =
         |planned: Duration, recorded: Option<u64>| planned.max(Duration::from_millis(recorded.unwrap_or(0)));
+    let longer = |planned, recorded| {
+        if mutated(Mutant::PlannedHorizonOnly) { planned } else { longer(planned, recorded) }
+    };
     let horizon = longer(settings.horizon(), found.map(|record| record.horizon_ms));
     let ttl = longer(settings.ttl(), found.map(|record| record.ttl_ms));
     let recovery_ends = (found.is_some() || lost).then(|| {
-        let full = replaced_seen + stretch(horizon);
+        let full =
+            replaced_seen + if mutated(Mutant::RecoveryUnstretched) { horizon } else { stretch(horizon) };
         // R6b holds only for what is known to be the last owner's alone.
-        let ended = found.filter(|record| !record.recovering && !lost);
-        match ended.and_then(|record| evidence.get(&record.holder.nonce)) {
+        let ended =
+            found.filter(|record| !lost && (!record.recovering || mutated(Mutant::ShortcutFromRecovery)));
+        let evidence_of = |nonce: &Nonce| match mutated(Mutant::AnyEvidenceCounts) {
+            true => evidence.values().next(),
+            false => evidence.get(nonce),
+        };
+        match ended.and_then(|record| evidence_of(&record.holder.nonce)) {
             Some(known_at) => full.min(*known_at + stretch_twice(ttl)),
             None => full,
         }
@@ -62,7 +72,7 @@ pub(crate) fn fence(
 /// W as it was found; no entry where the record was lost, so that each limit counts as its cap.
 fn promises(found: Option<&Record>, lost: bool, settings: &Settings) -> BTreeMap<Arc<str>, u32> {
     match found {
-        _ if lost => BTreeMap::new(),
+        _ if lost && !mutated(Mutant::RegressedPromisesCount) => BTreeMap::new(),
         Some(record) => record.promises.clone(),
         None => {
             let capped = settings.limits().iter().filter_map(|l| Some((l.name.clone(), l.cap?)));

@@ -6,10 +6,15 @@
 //! outputs. The rule numbers in the docs (R1, Q, …) are those of the seat protocol.
 
 mod answer;
+#[cfg(feature = "model")]
+pub mod canonical;
+#[cfg(not(feature = "model"))]
+mod canonical;
 mod fence;
 mod leaving;
 mod limits;
 mod meter;
+mod mutant;
 mod owner;
 mod promise;
 mod record;
@@ -26,6 +31,8 @@ mod types;
 mod waiting;
 
 pub use answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+#[cfg(feature = "model")]
+pub use mutant::{Mutant, mutate};
 pub use record::{Borrowed, LeaseRecord, ObservedLease, ObservedLedger, Record, Sealed, UnixSeconds};
 pub use replica::Replica;
 pub use settings::{

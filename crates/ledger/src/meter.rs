@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::mutant::{Mutant, mutated};
 use crate::settings::Limit;
 use crate::status::LimitStatus;
 use crate::types::LimitId;
@@ -119,21 +120,26 @@ impl Meter {
     }
 
     fn old(&self, cap: u32) -> u64 {
-        u64::from(self.base.unwrap_or(cap)).max(self.adopted)
+        let missing = if mutated(Mutant::MissingCountsNothing) { 0 } else { cap };
+        u64::from(self.base.unwrap_or(missing)).max(self.adopted)
     }
 
     /// What counts against the promise: all that may be out.
     fn taken(&self, cap: u32, recovering: bool) -> u64 {
+        let recovering = recovering && !mutated(Mutant::OldUncounted);
         self.floating + if recovering { self.old(cap) } else { 0 }
     }
 
     /// R1, R4: whether `count` more units stay within the cap, and within the promise.
     pub(crate) fn fit(&self, count: u64, recovering: bool) -> Fit {
-        let Some(cap) = self.cap else { return Fit::Fits };
+        let Some(mut cap) = self.cap else { return Fit::Fits };
+        if mutated(Mutant::LoweredCapGrants) {
+            cap = cap.max(self.highest);
+        }
         let after = self.taken(cap, recovering) + count;
         if after + self.borrowed + self.reserved > u64::from(cap) {
             Fit::Full
-        } else if after > u64::from(self.usable.unwrap_or(0)) {
+        } else if after > u64::from(self.usable.unwrap_or(0)) && !mutated(Mutant::UseBeforePromise) {
             Fit::NeedsPromise
         } else {
             Fit::Fits
@@ -142,7 +148,8 @@ impl Meter {
 
     /// R5: whether `count` more adopted units are inside what earlier owners promised.
     pub(crate) fn adoptable(&self, count: u64) -> bool {
-        self.cap.is_none_or(|cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap)))
+        let promised = |cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap));
+        self.cap.is_none_or(promised) || mutated(Mutant::AdoptBeyondPromise)
     }
 
     /// A new session of this owner.
@@ -171,6 +178,9 @@ impl Meter {
 
     /// The session ran out: its units wait for the next Lease renewal.
     pub(crate) fn run_out(&mut self, count: u64) {
+        if mutated(Mutant::RunOutReusedAtOnce) {
+            return self.give_back(count);
+        }
         self.live -= count;
         self.freed += count;
     }
@@ -178,6 +188,11 @@ impl Meter {
     /// An adopted session ended in recovery: its units are free after it.
     pub(crate) fn spend(&mut self, count: u64) {
         self.live -= count;
+        if mutated(Mutant::AdoptedFreesEarly) {
+            self.adopted -= count;
+            self.base = self.base.map(|base| base.saturating_sub(count as u32));
+            return;
+        }
         self.spent += count;
     }
 
@@ -239,7 +254,8 @@ impl Meter {
         if self.short(recovering) {
             Some(w.max(self.enough(cap, recovering)))
         } else if may_lower && (spare > 2 * u64::from(ahead(cap)) || w > cap) {
-            Some(w.min(self.enough(cap, recovering)))
+            let enough = if mutated(Mutant::LowerBelowUse) { 0 } else { self.enough(cap, recovering) };
+            Some(w.min(enough))
         } else {
             Some(w)
         }
@@ -254,7 +270,9 @@ impl Meter {
 
     /// A record with the promise `w` is sent.
     pub(crate) fn sent(&mut self, w: Option<u32>) {
-        self.usable = self.usable.zip(w).map(|(usable, w)| usable.min(w));
+        if !mutated(Mutant::LowerUnobeyed) {
+            self.usable = self.usable.zip(w).map(|(usable, w)| usable.min(w));
+        }
         self.highest = self.highest.max(w.unwrap_or(0));
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
 use crate::limits::Slots;
+use crate::mutant::{Mutant, mutated};
 use crate::promise::{Book, Recorded};
 use crate::record::{ObservedLease, ObservedLedger};
 use crate::seats::{Checked, Seats};
@@ -57,7 +58,10 @@ impl<M> Owner<M> {
     /// How long a token issued now may last, ρ not yet subtracted; None: not long enough.
     fn lifetime(&self, cx: Context<'_>) -> Result<Duration, Answer> {
         let ttl = self.book.ttl(cx.settings);
-        let d = ttl.min(self.horizon_ends(cx.settings).since(cx.now));
+        let mut d = ttl.min(self.horizon_ends(cx.settings).since(cx.now));
+        if mutated(Mutant::NoHorizon) {
+            d = ttl;
+        }
         if d < MIN_VALIDITY.min(ttl) { Err(unavailable()) } else { Ok(d) }
     }
 
@@ -68,7 +72,12 @@ impl<M> Owner<M> {
         tickets: &mut u64,
     ) -> Outcome {
         self.seats.expire(cx.now);
-        if let Some(answer) = self.seats.retried_checkout(cx.now, request.operation) {
+        if let Some(mut answer) = self.seats.retried_checkout(cx.now, request.operation) {
+            if let Answer::Granted { valid_for, .. } = &mut answer
+                && mutated(Mutant::RetryGetsFullDuration)
+            {
+                *valid_for = shrink(self.book.ttl(cx.settings));
+            }
             return Outcome::Answer(answer);
         }
         match self.try_checkout(cx, request) {
@@ -184,11 +193,19 @@ impl<M> Owner<M> {
 
     /// R5: a newer token proves that this owner is no longer it.
     fn refuse_newer(&self, claim: &Claim) -> Result<(), StopReason> {
-        if claim.generation > self.generation() { Err(StopReason::NewerToken) } else { Ok(()) }
+        if claim.generation > self.generation() && !mutated(Mutant::NewerTokenServed) {
+            Err(StopReason::NewerToken)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn request(&mut self, cx: Context<'_>, id: RequestId) -> Option<StoreRequest> {
         self.seats.expire(cx.now);
+        if mutated(Mutant::RecoveryEndsByClock) && self.recovery_ends.is_some_and(|end| end <= cx.now) {
+            self.recovery_ends = None;
+            self.seats.end_recovery();
+        }
         if let Some(request) = self.tenure.request(cx.now, id, cx.me) {
             if self.tenure.writing() == Some(id) {
                 self.seats.limits.lease_sent();

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use crate::canonical::Tally;
 use crate::limits::Limits;
+use crate::mutant::{Mutant, mutated};
 use crate::record::{ObservedLedger, Record};
 use crate::settings::Settings;
 use crate::status::StopReason;
@@ -41,7 +43,7 @@ pub(crate) struct Book {
     /// The last record known to be written.
     record: Record,
     /// The last seq used in any write.
-    seq: u64,
+    seq: Tally,
     /// The least horizon and ttl that the record may say now.
     horizon: Duration,
     ttl: Duration,
@@ -62,7 +64,7 @@ impl Book {
     pub(crate) fn new(version: Version, record: Record, sent: BootInstant) -> Self {
         Self {
             version,
-            seq: record.seq,
+            seq: Tally(record.seq),
             horizon: Duration::from_millis(record.horizon_ms),
             ttl: Duration::from_millis(record.ttl_ms),
             used_since: sent,
@@ -151,7 +153,7 @@ impl Book {
         if same && !self.undecided {
             return None;
         }
-        self.seq = record.seq;
+        self.seq = Tally(record.seq);
         self.last_write = now;
         self.horizon = self.horizon.min(Duration::from_millis(record.horizon_ms));
         self.ttl = self.ttl.min(Duration::from_millis(record.ttl_ms));
@@ -171,13 +173,14 @@ impl Book {
         if full_look {
             limits.changed = false;
         }
-        let shrink = recovery_ends.is_none() && now >= self.may_shrink();
+        let shrink =
+            recovery_ends.is_none() && (now >= self.may_shrink() || mutated(Mutant::ShorterRecordedAtOnce));
         let durable = |planned: Duration, recorded: u64| match millis(planned) {
             planned if planned < recorded && !shrink => recorded,
             planned => planned,
         };
         Record {
-            seq: self.seq + 1,
+            seq: self.seq.0 + 1,
             recovering: recovery_ends.is_some_and(|end| now < end),
             promises: limits.promises(full_look),
             horizon_ms: durable(settings.horizon(), self.record.horizon_ms),
@@ -217,6 +220,9 @@ impl Book {
             self.undecided = false;
             return Recorded::Acknowledged;
         }
+        if mutated(Mutant::UnknownRaiseCounts) && reply == StoreReply::Unknown {
+            limits.acknowledged(&record.promises);
+        }
         self.doubt = true;
         self.undecided = true;
         limits.changed = true;
@@ -232,7 +238,7 @@ impl Book {
         match found {
             Some(ObservedLedger { version, record: Some(record) }) if self.wrote_it(&record) => {
                 self.version = version;
-                self.seq = self.seq.max(record.seq);
+                self.seq.0 = self.seq.0.max(record.seq);
                 self.doubt = false;
                 self.pause = now;
                 Recorded::Undecided

@@ -10,7 +10,8 @@ use crate::types::{Generation, GrantId, Holder, Nonce, Version};
 
 /// The durable state of one ledger. Written by its owner alone, always whole and with the version
 /// that was read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Record {

@@ -2,6 +2,7 @@
 //! Takes events and calls with the time they happened at; gives store requests, answers and wake-ups.
 
 use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
+use crate::canonical::Tally;
 use crate::leaving::Leaving;
 use crate::owner::{Completions, Context, Owner};
 use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
@@ -27,8 +28,8 @@ pub struct Replica<M> {
     /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
     pub(crate) shown: Generation,
     done: Completions,
-    requests: u64,
-    tickets: u64,
+    requests: Tally,
+    tickets: Tally,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +51,8 @@ impl<M> Replica<M> {
             owner: None,
             shown: Generation(0),
             done: Completions::new(),
-            requests: 0,
-            tickets: 0,
+            requests: Tally::default(),
+            tickets: Tally::default(),
         }
     }
 
@@ -106,7 +107,7 @@ impl<M> Replica<M> {
 
     /// The next request for the store. `now` is read right before the send: it is R2's s.
     pub fn take_request(&mut self, now: BootInstant) -> Option<(RequestId, StoreRequest)> {
-        let id = RequestId(self.requests);
+        let id = RequestId(self.requests.0);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
         let request = match &mut self.phase {
             Phase::Seeking(seeking) => seeking.request(cx, id),
@@ -114,7 +115,7 @@ impl<M> Replica<M> {
             Phase::Leaving(leaving) => leaving.request(cx, id),
             Phase::Stopped(_) => None,
         }?;
-        self.requests += 1;
+        self.requests.0 += 1;
         Some((id, request))
     }
 
@@ -179,7 +180,7 @@ impl<M> Replica<M> {
     pub fn checkout(&mut self, now: BootInstant, request: CheckoutRequest<M>) -> Outcome {
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
         match &mut self.phase {
-            Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets),
+            Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets.0),
             _ => self.not_owner(),
         }
     }

@@ -6,8 +6,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::answer::{Answer, CheckoutRequest, Denial};
+use crate::canonical::Tally;
 use crate::limits::{Limits, Slots};
 use crate::meter::{Fit, Meter};
+use crate::mutant::{Mutant, mutated};
 use crate::sessions::{Session, Sessions};
 use crate::tenure::LEASE_RENEW;
 use crate::time::{BootInstant, shrink, stretch};
@@ -26,7 +28,12 @@ pub(crate) struct Seats<M> {
     pub(crate) sessions: Sessions<M>,
     /// Sessions of earlier owners that ended in this recovery: not to be adopted again (R5).
     ended: BTreeSet<SessionId>,
-    granted: u64,
+    granted: Tally,
+}
+
+/// When this owner's clock may say that a token of `d` from `now` has run out (Q).
+fn expiry(now: BootInstant, d: Duration) -> BootInstant {
+    now + if mutated(Mutant::ExpiryUnstretched) { d } else { stretch(d) }
 }
 
 /// What became of a checkout.
@@ -39,7 +46,13 @@ pub(crate) enum Checked<M> {
 
 impl<M> Seats<M> {
     pub(crate) fn new(generation: Generation, limits: Limits) -> Self {
-        Self { generation, limits, sessions: Sessions::new(), ended: BTreeSet::new(), granted: 0 }
+        Self {
+            generation,
+            limits,
+            sessions: Sessions::new(),
+            ended: BTreeSet::new(),
+            granted: Tally::default(),
+        }
     }
 
     /// Ends what has run out by `now`.
@@ -93,11 +106,11 @@ impl<M> Seats<M> {
     }
 
     fn open(&mut self, now: BootInstant, d: Duration, request: CheckoutRequest<M>, slots: Slots) -> Answer {
-        let next = SessionId::new(self.generation, self.granted);
+        let next = SessionId::new(self.generation, self.granted.0);
         let Some(id) = next.filter(|_| !self.table_full()) else {
             return Answer::Unavailable { retry_after: FULL_TABLE_RETRY };
         };
-        self.granted += 1;
+        self.granted.0 += 1;
         self.limits.each(&slots, request.count, Meter::open);
         let session = Session {
             grant: request.grant,
@@ -109,7 +122,7 @@ impl<M> Seats<M> {
             adopted: false,
             revoked: false,
             until: now + d,
-            expires: now + stretch(d),
+            expires: expiry(now, d),
             meta: request.meta,
         };
         self.sessions.insert(id, session);
@@ -130,10 +143,14 @@ impl<M> Seats<M> {
                 Some(self.token(now, claim.session, false).unwrap_or(Answer::denied(Denial::SessionExpired)))
             }
             Some(_) => None,
-            None if claim.generation == self.generation || self.ended.contains(&claim.session) => {
+            None if claim.generation == self.generation
+                || (self.ended.contains(&claim.session) && !mutated(Mutant::EndedAdoptedAgain)) =>
+            {
                 Some(Answer::denied(Denial::SessionExpired))
             }
-            None if !self.limits.recovering() => Some(Answer::denied(Denial::SessionUnknown)),
+            None if !self.limits.recovering() && !mutated(Mutant::AdoptAfterRecovery) => {
+                Some(Answer::denied(Denial::SessionUnknown))
+            }
             None => None,
         }
     }
@@ -152,7 +169,7 @@ impl<M> Seats<M> {
                 session.last = operation;
                 session.counter = session.counter.saturating_add(1);
                 session.until = now + d;
-                session.expires = session.expires.max(now + stretch(d));
+                session.expires = session.expires.max(expiry(now, d));
                 false
             }
             None => match self.adopt(now, d, claim, operation, meta) {
@@ -190,7 +207,7 @@ impl<M> Seats<M> {
             adopted: true,
             revoked: false,
             until: now + d,
-            expires: now + stretch(d),
+            expires: expiry(now, d),
             meta: meta(),
         };
         self.sessions.insert(claim.session, session);
@@ -225,7 +242,13 @@ impl<M> Seats<M> {
 
     pub(crate) fn revoke(&mut self, now: BootInstant, id: SessionId) -> bool {
         self.expire(now);
-        self.sessions.get_mut(id).map(|session| session.revoked = true).is_some()
+        let found = self.sessions.get_mut(id).map(|session| session.revoked = true).is_some();
+        if mutated(Mutant::RevokedFreesAtOnce)
+            && let Some(session) = self.sessions.remove(id)
+        {
+            self.limits.each(&session.slots, session.count, Meter::give_back);
+        }
+        found
     }
 
     /// A checkout waits for a larger promise, or no longer does.

@@ -4,7 +4,8 @@ use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Record};
 use crate::types::Version;
 
 /// Pairs a [`StoreReply`] with its [`StoreRequest`]; unique within a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct RequestId(pub u64);
 
 /// One request for the store. The driver sends it once, with a deadline and no retry of its own.

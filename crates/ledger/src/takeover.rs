@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::fence::{Fence, fence};
 use crate::limits::Limits;
+use crate::mutant::{Mutant, mutated};
 use crate::owner::{Context, Owner};
 use crate::promise::Book;
 use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
@@ -49,6 +50,8 @@ enum Step {
     Taking { id: RequestId, found: ObservedLedger, replaces: Seen, taken: Taken },
     /// (2) is done, (3) is to be sent.
     Taken { found: ObservedLedger, fence: Fence, taken: Taken },
+    /// The mutant's (1), after (2).
+    Reread { id: Option<RequestId>, since: BootInstant, taken: Taken },
     /// (3) The ledger is being fenced.
     Fencing { id: RequestId, sent: BootInstant, fence: Fence, taken: Taken },
 }
@@ -100,7 +103,9 @@ impl Seeking {
     fn saw(&mut self, now: BootInstant, lease: ObservedLease) {
         let known = self.seen.as_ref().is_some_and(|seen| seen.lease == lease);
         if !known {
-            self.seen = Some(Seen { lease, at: now });
+            let first = self.seen.as_ref().map(|seen| seen.at);
+            let at = first.filter(|_| mutated(Mutant::RecoveryFromFirstSight)).unwrap_or(now);
+            self.seen = Some(Seen { lease, at });
         }
     }
 
@@ -121,6 +126,7 @@ impl Seeking {
             None => true,
             Some(holder) => holder == me || self.evidence.contains_key(holder),
         };
+        let free = free || mutated(Mutant::LeaseTakenAtAnyTime);
         Some(if free { seen.at } else { seen.at + stretch(LEASE_DURATION) })
     }
 
@@ -128,7 +134,7 @@ impl Seeking {
         match self.step {
             Step::Watching if self.look => Some(self.pause),
             Step::Watching => self.free_at(me).map(|at| at.max(self.pause)),
-            Step::Read(_) | Step::Taken { .. } => Some(self.pause),
+            Step::Read(_) | Step::Taken { .. } | Step::Reread { id: None, .. } => Some(self.pause),
             _ => None,
         }
     }
@@ -151,6 +157,10 @@ impl Seeking {
                 let record = fence.record.clone();
                 self.step = Step::Fencing { id, sent: cx.now, fence, taken };
                 Some(StoreRequest::WriteLedger { expect: found.version, record })
+            }
+            Step::Reread { since, taken, .. } => {
+                self.step = Step::Reread { id: Some(id), since, taken };
+                Some(StoreRequest::ReadLedger)
             }
             under_way => {
                 self.step = under_way;
@@ -187,7 +197,23 @@ impl Seeking {
             Step::Reading(sent_as) if sent_as == id => self.read(cx.now, reply),
             Step::Taking { id: sent_as, found, replaces, taken } if sent_as == id => {
                 let fence = fence(found.record.as_ref(), me, cx.settings, known, replaces.at, &self.evidence);
+                if mutated(Mutant::ServeBeforeFence) && matches!(reply, StoreReply::Written { .. }) {
+                    return Some(own(cx, found.version, fence, taken, cx.now));
+                }
                 self.took(cx.now, reply, found, fence, taken);
+                if mutated(Mutant::LedgerReadAfterLease)
+                    && let Step::Taken { taken, .. } = &self.step
+                {
+                    self.step = Step::Reread { id: None, since: replaces.at, taken: taken.clone() };
+                }
+            }
+            Step::Reread { id: Some(sent_as), since, taken } if sent_as == id => {
+                self.pause = cx.now + RETRY_PAUSE;
+                if let StoreReply::Ledger(Some(found)) = reply {
+                    self.pause = cx.now;
+                    let fence = fence(found.record.as_ref(), me, cx.settings, known, since, &self.evidence);
+                    self.step = Step::Taken { found, fence, taken };
+                }
             }
             Step::Fencing { id: sent_as, sent, fence, taken } if sent_as == id => match reply {
                 StoreReply::Written { version } => {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mutant::{Mutant, mutated};
 use crate::record::{LeaseRecord, ObservedLease};
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -102,7 +103,7 @@ impl Tenure {
         match reply {
             StoreReply::Written { version } => {
                 self.version = version.clone();
-                self.since = sent;
+                self.since = if mutated(Mutant::HorizonFromAnswer) { now } else { sent };
                 self.doubt = false;
                 self.due = sent + LEASE_RENEW;
                 Kept::Renewed
@@ -113,6 +114,9 @@ impl Tenure {
                 Kept::Undecided
             }
             _ => {
+                if mutated(Mutant::UnknownRenewalCounts) {
+                    self.since = sent;
+                }
                 self.doubt = true;
                 self.due = now + RETRY_PAUSE;
                 Kept::Undecided

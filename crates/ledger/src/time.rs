@@ -9,7 +9,8 @@ pub const RHO_PERCENT: u32 = 10;
 
 /// A moment on this machine's monotonic clock (CLOCK_BOOTTIME), counted from an arbitrary epoch.
 /// Instants of two machines cannot be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct BootInstant(Duration);
 
 impl BootInstant {

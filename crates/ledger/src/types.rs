@@ -14,14 +14,16 @@ use smallvec::SmallVec;
 pub struct Generation(pub u64);
 
 /// Fresh name of one owner process; a restart is a new one, and it is never used again after a stop.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Nonce(pub Arc<str>);
 
 /// The store's opaque version of an object (resourceVersion): equal or not, never ordered. It must
 /// change with every write.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct Version(pub Arc<str>);
 
 /// A limit as tokens name it: stable over restarts, owners and changes of the plan.
@@ -35,11 +37,13 @@ pub struct LimitId(pub u64);
 pub struct GrantId(pub u64);
 
 /// A mutating call as its client names it; a retry carries the same id (R8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct OperationId(pub u128);
 
 /// A session, unique over all owners of a ledger: the generation that granted it and a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct SessionId(pub u64);
 
 impl SessionId {

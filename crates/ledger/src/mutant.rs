@@ -1,0 +1,94 @@
+//! Rules that the model check can switch off (feature `model`), one at a time and by thread, to see
+//! that it would notice. Without the feature no rule can be switched off.
+
+/// A rule of the seat protocol that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "model"), allow(dead_code))]
+pub enum Mutant {
+    /// R1: units are given out that no written promise covers.
+    UseBeforePromise,
+    /// R1: a raise of unknown outcome is used as if it were written.
+    UnknownRaiseCounts,
+    /// R1: a lowering is obeyed only once it is acknowledged.
+    LowerUnobeyed,
+    /// R1: a promise is lowered below what is out.
+    LowerBelowUse,
+    /// R2: tokens reach beyond the horizon.
+    NoHorizon,
+    /// R2: the horizon counts from the answer to a renewal, not from its send.
+    HorizonFromAnswer,
+    /// R2: a renewal of unknown outcome moves the horizon.
+    UnknownRenewalCounts,
+    /// R3: the ledger is read after the Lease is taken.
+    LedgerReadAfterLease,
+    /// R3: the owner serves before its fence is known.
+    ServeBeforeFence,
+    /// R4: what earlier owners promised does not count.
+    OldUncounted,
+    /// R4: recovery ends by the clock, without a write.
+    RecoveryEndsByClock,
+    /// R4: a limit that the record lacks counts as nothing promised.
+    MissingCountsNothing,
+    /// R4: recovery counts from the first sight of any state of the Lease.
+    RecoveryFromFirstSight,
+    /// R4: recovery lasts X on a clock that may be fast.
+    RecoveryUnstretched,
+    /// R5: an adopted session frees its units before recovery ends.
+    AdoptedFreesEarly,
+    /// R5: sessions are adopted after recovery too.
+    AdoptAfterRecovery,
+    /// R5: more is adopted than was promised.
+    AdoptBeyondPromise,
+    /// R5: a session that ended in recovery is adopted again.
+    EndedAdoptedAgain,
+    /// R5: a token of a newer generation is served like any other.
+    NewerTokenServed,
+    /// Q: units of a session that ran out are used again at once.
+    RunOutReusedAtOnce,
+    /// Q: a session runs out on the owner's clock after its bare duration.
+    ExpiryUnstretched,
+    /// R6: the shortcut is taken over a record that was still recovering.
+    ShortcutFromRecovery,
+    /// R6: the end of any process counts as the end of the last owner.
+    AnyEvidenceCounts,
+    /// R8: a retried checkout gets its full duration again.
+    RetryGetsFullDuration,
+    /// R10: a successor ignores the X and ttl that were recorded.
+    PlannedHorizonOnly,
+    /// R10: a smaller X or ttl is recorded while longer tokens are out.
+    ShorterRecordedAtOnce,
+    /// R10: a lowered cap still grants up to what was promised.
+    LoweredCapGrants,
+    /// R10: a revoked session frees its units while its token is good.
+    RevokedFreesAtOnce,
+    /// R11: an older or missing record is taken for the newest.
+    RegressionUnnoticed,
+    /// R11: what an older record promised is believed.
+    RegressedPromisesCount,
+    /// No rule: a replica takes the Lease without waiting for it to be left alone. Safety must not rest on
+    /// that wait, so the check must find nothing, and its searches use this to get further.
+    LeaseTakenAtAnyTime,
+}
+
+#[cfg(feature = "model")]
+thread_local! {
+    static MUTANT: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on this thread's replicas do not keep this rule; None: they keep all.
+#[cfg(feature = "model")]
+pub fn mutate(mutant: Option<Mutant>) {
+    MUTANT.set(mutant);
+}
+
+/// Whether this rule is switched off.
+#[cfg(feature = "model")]
+pub(crate) fn mutated(mutant: Mutant) -> bool {
+    MUTANT.get() == Some(mutant)
+}
+
+/// Whether this rule is switched off.
+#[cfg(not(feature = "model"))]
+pub(crate) const fn mutated(_: Mutant) -> bool {
+    false
+}
