@@ -49,7 +49,7 @@ fn an_unknown_key_is_denied_and_a_typing_error_is_found_without_the_server() {
     let output = finish(&mut bench.client(&["validate", "--key-file", &file_name]));
     assert_eq!(output.status.code(), Some(6));
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("typing error"), "{message}");
+    assert!(message.contains("mistyped"), "{message}");
     assert!(!message.contains(&typo[5..]), "a key is never repeated: {message}");
 }
 

@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use genie_proto::v1::{Code, Verdict};
+use tokio_stream::StreamExt;
 
 use super::*;
 use crate::{
     clock::manual::ManualClock,
     config::Ca,
     seat::{Loss, State},
-    testing::{Asked, PATIENCE, Reply, TestServer, config_for, other_ca_pem},
+    testing::{Asked, PATIENCE, Proxy, Reply, TestServer, config_for, other_ca_pem},
 };
 
 fn wire(seconds: i64) -> Option<pbjson_types::Duration> {
@@ -322,4 +323,86 @@ async fn a_closed_port_is_reported_with_its_address() {
     drop(listener);
     let message = refusal(&Client::new(config_for(&address))).await;
     assert!(message.contains(&address) && message.contains("refused"), "{message}");
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_noticed_within_seconds_and_its_connection_is_dropped() {
+    let server = TestServer::start(good).await;
+    let mut network = Proxy::start(server.address, |_| false).await;
+    let client = Client::new(config_for(&network.address.to_string()));
+    in_time(client.validate(&[])).await.expect("an answer");
+    let first = network.connection().await;
+    first.fall_silent();
+    let began = tokio::time::Instant::now();
+    in_time(client.validate(&[])).await.expect("an answer by another connection");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    first.closed().await;
+    let _second = network.connection().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_hears_and_does_not_answer_is_left_and_its_connection_is_dropped() {
+    let hung = AtomicU32::new(0);
+    let mut server = TestServer::start(move |asked| match hung.fetch_add(1, Ordering::Relaxed) {
+        0 => Reply::Silence,
+        _ => good(asked),
+    })
+    .await;
+    let mut network = Proxy::start(server.address, |_| false).await;
+    let clock = Arc::new(ManualClock::new());
+    let config = config_for(&network.address.to_string());
+    let seams = Seams { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Seams::of_this_machine(&config) };
+    let client = Client::with_seams(config, seams);
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.validate(&[]).await }
+    });
+    let asked = server.asked().await;
+    let first = network.connection().await;
+    clock.advance(Duration::from_secs(5));
+    first.closed().await;
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(server.asked().await, asked, "the same question");
+    in_time(call).await.expect("no panic").expect("an answer");
+    let _second = network.connection().await;
+}
+
+#[tokio::test]
+async fn an_application_hears_by_stream_and_callback_that_it_is_cut_off_and_that_it_lost_its_seat() {
+    let mut bench = bench(|asked| match asked {
+        Asked::Renew(_) => Reply::Status(Status::unavailable("no owner")),
+        other => good(other),
+    })
+    .await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    assert!(matches!(bench.server.asked().await, Asked::Checkout(_)));
+    let mut states = session.states();
+    let (report, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    session.on_change(move |state| report.send(state).expect("the test listens"));
+    let (report, loss) = tokio::sync::oneshot::channel();
+    session.on_loss(move |loss| report.send(loss).expect("the test listens"));
+    assert!(matches!(in_time(states.next()).await, Some(State::Valid { .. })));
+    bench.clock.advance(Duration::from_secs(20));
+    let cut_off = in_time(states.next()).await.expect("a state");
+    assert!(matches!(cut_off, State::CutOff { until, .. } if until.since(bench.clock.now()).as_secs() == 40));
+    assert_eq!(in_time(changes.recv()).await, Some(cut_off));
+    bench.clock.advance(Duration::from_secs(40));
+    let lost = in_time(states.next()).await.expect("a state");
+    assert!(matches!(&lost, State::Lost(Loss::RanOut { why }) if why.contains("no owner")), "{lost:?}");
+    assert_eq!(in_time(states.next()).await, None, "nothing comes after a loss");
+    assert_eq!(in_time(changes.recv()).await, Some(lost));
+    assert!(matches!(in_time(loss).await.expect("told"), Loss::RanOut { .. }));
+}
+
+#[tokio::test]
+async fn giving_a_seat_back_is_a_change_and_no_loss() {
+    let bench = bench(good).await;
+    let session = bench.client.checkout(Checkout::default()).await.expect("a seat");
+    let (report, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    session.on_change(move |state| report.send(state).expect("the test listens"));
+    let (report, loss) = tokio::sync::oneshot::channel::<Loss>();
+    session.on_loss(move |loss| report.send(loss).expect("the test listens"));
+    in_time(session.checkin()).await.expect("checked in");
+    assert_eq!(in_time(changes.recv()).await, Some(State::Lost(Loss::GivenBack)));
+    assert!(in_time(loss).await.is_err(), "the callback is dropped, and was not called");
 }

@@ -80,7 +80,7 @@ pub enum Transport {
         after: Duration,
     },
     /// The server answered that it cannot judge this call.
-    #[error("the license server at {server} answered {code:?}: {message}")]
+    #[error("the license server at {server} {}: {message}{}", finding(*code), advice(*code))]
     Status {
         /// Its URI.
         server: String,
@@ -131,6 +131,38 @@ impl Transport {
     }
 }
 
+/// What a status says of the server.
+fn finding(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::NotFound => {
+            "refused the request"
+        }
+        Code::Unauthenticated | Code::PermissionDenied => "does not accept this caller",
+        Code::Unimplemented => "does not know this call",
+        Code::ResourceExhausted => "is busy",
+        Code::Internal | Code::Unknown | Code::DataLoss => "failed",
+        _ => "cannot answer now",
+    }
+}
+
+/// What to do about it, where its message cannot know it.
+fn advice(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Unauthenticated | Code::PermissionDenied => {
+            "; check the key or token, and that it is for this server"
+        }
+        Code::Unimplemented => {
+            "; check that this is the address of a license server, and that it is not older than this program"
+        }
+        Code::Internal | Code::Unknown | Code::DataLoss => "; try again, and look into the log of the server",
+        Code::ResourceExhausted => "; try again later",
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::NotFound => "",
+        _ => "; try again",
+    }
+}
+
 /// An answer with a verdict.
 pub trait Judged: Sized {
     /// The verdict where it is not AUTHORIZED.
@@ -170,4 +202,25 @@ judged!(ActivateResponse, ValidateResponse, CheckoutResponse, RenewResponse, Che
 pub(crate) fn duration(wire: &pbjson_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(wire.seconds).ok()?, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_in_words_and_with_what_to_do() {
+        let said = |code| {
+            let (server, message) = ("https://a:1453".into(), "no".into());
+            Transport::Status { server, code, message, retry_after: None }.to_string()
+        };
+        for code in (1..=16).map(tonic::Code::from) {
+            assert!(!said(code).contains(&format!("{code:?}")), "{}", said(code));
+        }
+        assert_eq!(
+            said(tonic::Code::Unavailable),
+            "the license server at https://a:1453 cannot answer now: no; try again"
+        );
+        assert!(said(tonic::Code::Unimplemented).contains("address of a license server"));
+    }
 }

@@ -1,5 +1,5 @@
 //! The activation key: what a person types and a Secret holds. Takes random bits or typed text, gives the one
-//! canonical text; a typing error is found here, without asking a server.
+//! canonical text; a mistyped key is found here, without asking a server.
 //!
 //! `GLM1-` and nine groups of four Crockford base32 characters: eight groups are 160 random bits, the ninth is a
 //! checksum of 20 bits. Canonical text is upper case with all hyphens. Typed text may be lower case, may have hyphens
@@ -47,7 +47,7 @@ pub enum KeyError {
         position: usize,
     },
     /// The checksum does not match the rest.
-    #[error("there is a typing error in the activation key; compare it with the key you were given")]
+    #[error("the activation key is mistyped somewhere; please compare it with the key you were given")]
     Checksum,
 }
 

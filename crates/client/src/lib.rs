@@ -14,6 +14,38 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # When the server is away
+//! A seat is valid until a moment that only a renewal moves on. Renewals begin after a third of that time; one that
+//! fails is tried again, with another replica of the server, until that moment. Meanwhile the application sees
+//! [`State::CutOff`]: it may go on, and may warn its user. If nothing helps until then, it sees [`State::Lost`], which
+//! is for good, whatever the server says later: it saves its work and ends, or takes a new seat.
+//!
+//! It sees that as a callback ([`Session::on_change`], [`Session::on_loss`]), as a stream ([`Session::states`]), as a
+//! future ([`Session::lost`]), or by asking ([`Session::state`], [`Session::remaining`]), which is right even just after
+//! the machine was suspended:
+//!
+//! ```
+//! use genie_client::{Session, State};
+//! use tokio_stream::StreamExt;
+//!
+//! fn watch_over(seat: &Session) {
+//!     seat.on_loss(|loss| eprintln!("saving, then stopping: {loss}"));
+//! }
+//!
+//! async fn tell_the_user(seat: &Session) {
+//!     let mut states = seat.states();
+//!     while let Some(state) = states.next().await {
+//!         match state {
+//!             State::Valid { .. } => println!("licensed"),
+//!             State::CutOff { why, .. } => {
+//!                 println!("licensed for another {} s, and then not: {why}", seat.remaining().as_secs());
+//!             }
+//!             State::Lost(loss) => println!("not licensed anymore: {loss}"),
+//!         }
+//!     }
+//! }
+//! ```
 
 mod chance;
 mod client;

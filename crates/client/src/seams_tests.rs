@@ -64,6 +64,8 @@ struct World {
     lines: AtomicU64,
     fates: Mutex<VecDeque<Fate>>,
     calls: Mutex<Vec<(u64, Duration, Asked)>>,
+    /// How long each call says that it waits, as gRPC writes it.
+    patience: Mutex<Vec<String>>,
 }
 
 impl Dial for Arc<World> {
@@ -83,6 +85,8 @@ impl World {
         line: u64,
         request: http::Request<tonic::body::Body>,
     ) -> Result<http::Response<tonic::body::Body>, ConnectFailure> {
+        let patience = request.headers()["grpc-timeout"].to_str().expect("ASCII").to_owned();
+        self.patience.lock().expect("unpoisoned").push(patience);
         let fate = self.fates.lock().expect("unpoisoned").pop_front();
         let fate = fate.unwrap_or(Fate::Answered(Duration::ZERO));
         if fate == Fate::NoConnection {
@@ -154,8 +158,13 @@ fn answer(asked: &Asked) -> Reply {
 
 fn world() -> (Arc<World>, Client) {
     let began = tokio::time::Instant::now();
-    let world =
-        Arc::new(World { began, lines: AtomicU64::new(0), fates: Mutex::default(), calls: Mutex::default() });
+    let world = Arc::new(World {
+        began,
+        lines: AtomicU64::new(0),
+        fates: Mutex::default(),
+        calls: Mutex::default(),
+        patience: Mutex::default(),
+    });
     let seams = Seams {
         dial: Box::new(Arc::clone(&world)),
         clock: Arc::new(PausedClock(began)),
@@ -255,4 +264,13 @@ async fn a_failure_of_the_line_is_told_by_its_reason() {
         matches!(&error, Error::Transport(Transport::Connect { reason, .. }) if reason == "refused"),
         "{error}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_is_told_how_long_each_attempt_waits() {
+    let (world, client) = world();
+    world.fates(&[Fate::Lost]);
+    client.validate(&[]).await.expect("an answer to the second attempt");
+    // 5 s of 10 s; then half of what remains after a pause of 250 ms.
+    assert_eq!(*world.patience.lock().expect("unpoisoned"), ["5000000u", "2375000u"]);
 }

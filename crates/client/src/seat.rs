@@ -53,6 +53,11 @@ pub enum Loss {
 impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Loss::Refused(denied) if denied.code == Code::CloneDetected => f.write_str(
+                "another copy of this process renewed the same seat (CLONE_DETECTED), as a restored snapshot or \
+                 checkpoint does, and one seat is for one of them: start each copy anew, so that it takes a seat of \
+                 its own",
+            ),
             Loss::Refused(denied) => write!(f, "the license server does not renew the seat: {denied}"),
             Loss::RanOut { why } => write!(f, "the seat ran out: {why}"),
             Loss::GivenBack => f.write_str("the seat was given back"),
@@ -175,7 +180,7 @@ impl Seat {
         answer: Result<RenewResponse, Transport>,
         jitter: Jitter,
     ) {
-        if now >= self.until {
+        if self.over(now).is_some() {
             return;
         }
         match answer {
@@ -218,11 +223,14 @@ impl Seat {
     }
 }
 
-/// The server knows no such session: there is nothing left to use.
+/// The server knows no such session, or another process holds it: there is nothing left to use.
 fn at_once(denied: &Denied) -> bool {
-    matches!(denied.code, Code::SessionExpired | Code::SessionUnknown)
+    matches!(denied.code, Code::SessionExpired | Code::SessionUnknown | Code::CloneDetected)
 }
 
+#[cfg(test)]
+#[path = "seat_properties.rs"]
+mod properties;
 #[cfg(test)]
 #[path = "seat_tests.rs"]
 mod tests;

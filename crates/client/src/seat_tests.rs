@@ -165,8 +165,8 @@ fn a_revoked_seat_is_used_to_its_end_and_not_renewed_again() {
 }
 
 #[test]
-fn a_session_that_the_server_does_not_know_is_lost_at_once() {
-    for code in [Code::SessionExpired, Code::SessionUnknown] {
+fn a_session_that_the_server_does_not_know_or_another_holds_is_lost_at_once() {
+    for code in [Code::SessionExpired, Code::SessionUnknown, Code::CloneDetected] {
         let mut seat = seat();
         sent(&mut seat, at(20), "op-1");
         seat.answered(at(21), denied(code, false), JITTER);
@@ -217,4 +217,13 @@ fn an_answer_without_durations_gives_nothing_and_does_not_make_a_busy_loop() {
     seat.answered(at(20), answer, JITTER);
     assert_eq!(seat.until(), at(60));
     assert!(matches!(seat.step(at(20), || unreachable!()), Step::Wait(next) if next > at(20)));
+}
+
+#[test]
+fn a_clone_is_told_what_it_is_and_what_to_do() {
+    let mut seat = seat();
+    sent(&mut seat, at(20), "op-1");
+    seat.answered(at(21), denied(Code::CloneDetected, false), JITTER);
+    let loss = over(&mut seat, at(21)).to_string();
+    assert!(loss.contains("another copy of this process") && loss.contains("start each copy anew"), "{loss}");
 }

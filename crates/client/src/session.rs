@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use genie_proto::v1::CheckoutResponse;
 use tokio::sync::{oneshot, watch};
+use tokio_stream::{Stream, wrappers::WatchStream};
 
 use crate::{
     client::Client,
@@ -73,13 +74,38 @@ impl Session {
         self.state.clone()
     }
 
+    /// The state now, and each one that follows; the last is [`State::Lost`]. Whoever is slow hears the newest only.
+    pub fn states(&self) -> impl Stream<Item = State> + Send + Unpin + use<> {
+        WatchStream::new(self.state.clone())
+    }
+
+    /// Calls back with each new state from now on, at last with [`State::Lost`]. On the runtime, so it must not block.
+    pub fn on_change(&self, mut tell: impl FnMut(State) + Send + 'static) {
+        let mut state = self.state.clone();
+        state.mark_unchanged();
+        tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                let state = state.borrow_and_update().clone();
+                tell(state);
+            }
+        });
+    }
+
+    /// Calls back once when the seat is lost, and never where the application itself gave it back. On the runtime, so
+    /// it must not block.
+    pub fn on_loss(&self, tell: impl FnOnce(Loss) + Send + 'static) {
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            match lost(state).await {
+                Loss::GivenBack => {}
+                loss => tell(loss),
+            }
+        });
+    }
+
     /// Waits until the seat is lost.
     pub async fn lost(&self) -> Loss {
-        let mut state = self.state.clone();
-        match state.wait_for(|state| matches!(state, State::Lost(_))).await.as_deref() {
-            Ok(State::Lost(loss)) => loss.clone(),
-            _ => Loss::RanOut { why: "the runtime that renewed it has ended".to_owned() },
-        }
+        lost(self.state.clone()).await
     }
 
     /// Gives the seat back. It is forgotten before anything is sent; one that is lost needs nothing.
@@ -92,6 +118,13 @@ impl Session {
             return Ok(());
         }
         answer.await.unwrap_or(Ok(()))
+    }
+}
+
+async fn lost(mut state: watch::Receiver<State>) -> Loss {
+    match state.wait_for(|state| matches!(state, State::Lost(_))).await.as_deref() {
+        Ok(State::Lost(loss)) => loss.clone(),
+        _ => Loss::RanOut { why: "the runtime that renewed it has ended".to_owned() },
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,14 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     version::TLS13,
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, oneshot},
+};
 use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -140,6 +150,84 @@ pub(crate) fn config_for(address: &str) -> Config {
         product: "acme-cad".into(),
         credential: Credential::Text("a-token".into()),
         ca: Ca::Pem(ca_pem().into()),
+    }
+}
+
+/// The network before a server: passes on what it carries, and can fall silent as a machine does that is gone.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    connections: mpsc::UnboundedReceiver<Connection>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// One connection through a [`Proxy`].
+pub(crate) struct Connection {
+    silent: Arc<AtomicBool>,
+    closed: oneshot::Receiver<()>,
+}
+
+impl Proxy {
+    /// `silent` says of each connection, counted from 0, whether it carries nothing from its beginning.
+    pub(crate) async fn start(target: SocketAddr, silent: impl Fn(u32) -> bool + Send + 'static) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (report, connections) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut carried = tokio::task::JoinSet::new();
+            for number in 0.. {
+                let Ok((client, _)) = listener.accept().await else { return };
+                let silent = Arc::new(AtomicBool::new(silent(number)));
+                let (close, closed) = oneshot::channel();
+                let _ = report.send(Connection { silent: Arc::clone(&silent), closed });
+                carried.spawn(async move {
+                    let server = TcpStream::connect(target).await.expect("the server listens");
+                    let ((mut from, mut to), (mut back, mut forth)) =
+                        (client.into_split(), server.into_split());
+                    let answers = tokio::spawn({
+                        let silent = Arc::clone(&silent);
+                        async move { carry(&mut back, &mut to, &silent).await }
+                    });
+                    carry(&mut from, &mut forth, &silent).await;
+                    answers.abort();
+                    let _ = close.send(());
+                });
+            }
+        });
+        Proxy { address, connections, task }
+    }
+
+    pub(crate) async fn connection(&mut self) -> Connection {
+        let connection = tokio::time::timeout(PATIENCE, self.connections.recv()).await;
+        connection.expect("a connection in time").expect("the proxy runs")
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Connection {
+    /// From now on nothing that is sent arrives, either way.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the client closes it.
+    pub(crate) async fn closed(self) {
+        let closed = tokio::time::timeout(PATIENCE, self.closed).await;
+        closed.expect("it is closed in time").expect("the proxy runs");
+    }
+}
+
+/// Until the end of what comes.
+async fn carry(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, silent: &AtomicBool) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if !silent.load(Ordering::Relaxed) && to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Finding the configuration: what the caller gave, then the Service Binding, then the environment, value by value.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{Ca, Config, ConfigError, Credential, Server, binding::Binding};
 
@@ -14,7 +17,7 @@ const CA_FILE: &str = "GENIE_LM_CA_FILE";
 /// What the caller gives; what it leaves out is looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// `https://HOST:PORT`.
+    /// `https://HOST:PORT`; several replicas with commas between.
     pub uri: Option<String>,
     /// The product to run.
     pub product: Option<String>,
@@ -122,7 +125,9 @@ impl Found {
         bindings.retain(|b| product.is_none() || b.product.is_none() || b.product.as_deref() == product);
         if bindings.len() > 1 {
             let names = bindings.iter().map(Binding::name).collect();
-            return Err(ConfigError::Ambiguous { root: root.to_owned(), names });
+            let products: BTreeSet<_> = bindings.iter().filter_map(|b| b.product.as_deref()).collect();
+            let by_product = products.len() == bindings.len();
+            return Err(ConfigError::Ambiguous { root: root.to_owned(), names, by_product });
         }
         let at = root.display();
         let words = match (&bindings[..], total, product) {

@@ -71,11 +71,26 @@ fn of_several_bindings_the_product_picks_one_and_without_it_all_are_named() {
     let variables = [("SERVICE_BINDING_ROOT", root.path().to_str().expect("UTF-8"))];
     let message = problem(Given::default(), &variables);
     assert!(message.contains("cad (product acme-cad), sim (product acme-sim)"), "{message}");
+    assert!(message.contains("--product"), "{message}");
     let given = || Given { product: Some("acme-sim".into()), ..Given::default() };
     let config = Config::discover_in(given(), env(&variables)).expect("a configuration");
     assert_eq!(config.product, "acme-sim");
     let by_variable = [variables[0], ("GENIE_LM_PRODUCT", "acme-cad")];
     assert_eq!(Config::discover_in(Given::default(), env(&by_variable)).expect("found").product, "acme-cad");
+}
+
+#[test]
+fn several_bindings_of_one_product_are_told_apart_by_their_directory_alone() {
+    let root = TempDir::new().expect("a directory");
+    acme(root.path(), "one", "acme-cad");
+    let two = acme(root.path(), "two", "acme-cad");
+    let variables = [("SERVICE_BINDING_ROOT", root.path().to_str().expect("UTF-8"))];
+    for product in [None, Some("acme-cad".to_owned())] {
+        let message = problem(Given { product, ..Given::default() }, &variables);
+        assert!(message.contains("--binding") && !message.contains("--product"), "{message}");
+    }
+    let given = Given { binding: Some(two), ..Given::default() };
+    assert_eq!(Config::discover_in(given, env(&variables)).expect("a configuration").product, "acme-cad");
 }
 
 #[test]

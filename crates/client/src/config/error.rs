@@ -25,14 +25,16 @@ pub enum ConfigError {
     },
     /// Several bindings, and nothing says which.
     #[error(
-        "there are several Service Bindings of type genie-lm under {}: {}. Say which by its product \
-         (GENIE_LM_PRODUCT or --product), or by its directory (--binding)", .root.display(), .names.join(", ")
+        "there are several Service Bindings of type genie-lm under {}: {}. {}", .root.display(), .names.join(", "),
+        which(*.by_product)
     )]
     Ambiguous {
         /// Where they are.
         root: PathBuf,
         /// Directory and product of each.
         names: Vec<String>,
+        /// Whether each is of another product.
+        by_product: bool,
     },
     /// The directory given is not a binding of genie-lm.
     #[error("{} is not a Service Binding of genie-lm: {problem}. Give the directory that the grant's Secret is mounted at", .dir.display())]
@@ -79,7 +81,9 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// A URI of another form.
-    #[error("{uri:?} ({origin}) is not the address of a license server; write https://HOST:PORT")]
+    #[error(
+        "{uri:?} ({origin}) is not the address of a license server; write https://HOST:PORT, and for several replicas a comma between"
+    )]
     Uri {
         /// Where it came from.
         origin: String,
@@ -92,7 +96,7 @@ pub enum ConfigError {
         /// Where it came from.
         origin: String,
     },
-    /// An activation key with a typing error.
+    /// A mistyped activation key.
     #[error("{origin}: {problem}")]
     Key {
         /// Where it came from.
@@ -106,4 +110,13 @@ pub enum ConfigError {
         /// Where it came from.
         origin: String,
     },
+}
+
+/// How to say which binding is meant.
+fn which(by_product: bool) -> &'static str {
+    if by_product {
+        "Say which by its product (GENIE_LM_PRODUCT or --product), or by its directory (--binding)"
+    } else {
+        "Say which by its directory (--binding); the product does not tell them apart"
+    }
 }

@@ -21,6 +21,8 @@ pub use error::ConfigError;
 pub const DEFAULT_PORT: u16 = 1453;
 /// An activation key has 49 characters; activation tokens and ServiceAccount tokens have a few KiB.
 pub const MAX_CREDENTIAL: u64 = 16 * 1024;
+/// Most replicas that a URI names: more than a server has.
+const MAX_ENDPOINTS: usize = 8;
 /// A CA certificate has 1 to 2 KiB; this holds a bundle for its rotation.
 const MAX_CA: u64 = 256 * 1024;
 
@@ -37,40 +39,52 @@ pub struct Config {
     pub ca: Ca,
 }
 
-/// Host and port of the server. Its name in TLS is always `genie-lm`, so that an observer does not learn the product.
+/// Where the server is: a host and port, or several that are replicas of one server. Its name in TLS is always
+/// `genie-lm`, so that an observer does not learn the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) endpoints: Vec<(String, u16)>,
 }
 
 impl Server {
-    /// Reads `https://HOST[:PORT]`.
+    /// Reads `https://HOST[:PORT]`, or several of them with commas between.
     ///
     /// # Errors
     /// The text is not of that form; `origin` says in the error where it came from.
     pub fn parse(text: &str, origin: &str) -> Result<Server, ConfigError> {
-        let invalid = || ConfigError::Uri { origin: origin.to_owned(), uri: file::excerpt(text) };
-        let uri: Uri = text.trim().parse().map_err(|_| invalid())?;
-        let plain = uri.scheme_str() == Some("https") && uri.path() == "/" && uri.query().is_none();
-        let authority = uri.authority().filter(|a| plain && !a.as_str().contains('@')).ok_or_else(invalid)?;
-        let port = match (authority.port_u16(), authority.as_str().rsplit_once(']')) {
-            (Some(port), _) => port,
-            (None, Some((_, ""))) => DEFAULT_PORT,
-            (None, None) if !authority.as_str().contains(':') => DEFAULT_PORT,
-            _ => return Err(invalid()),
-        };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() { Err(invalid()) } else { Ok(Server { host: host.to_owned(), port }) }
+        let endpoints: Option<Vec<_>> = text.split(',').map(endpoint).collect();
+        match endpoints.filter(|endpoints| endpoints.len() <= MAX_ENDPOINTS) {
+            Some(endpoints) => Ok(Server { endpoints }),
+            None => Err(ConfigError::Uri { origin: origin.to_owned(), uri: file::excerpt(text) }),
+        }
     }
+}
+
+/// Host and port of one `https://HOST[:PORT]`.
+fn endpoint(text: &str) -> Option<(String, u16)> {
+    let uri: Uri = text.trim().parse().ok()?;
+    let plain = uri.scheme_str() == Some("https") && uri.path() == "/" && uri.query().is_none();
+    let authority = uri.authority().filter(|a| plain && !a.as_str().contains('@'))?;
+    let port = match (authority.port_u16(), authority.as_str().rsplit_once(']')) {
+        (Some(port), _) => port,
+        (None, Some((_, ""))) => DEFAULT_PORT,
+        (None, None) if !authority.as_str().contains(':') => DEFAULT_PORT,
+        _ => return None,
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "https://[{}]:{}", self.host, self.port),
-            false => write!(f, "https://{}:{}", self.host, self.port),
+        for (i, (host, port)) in self.endpoints.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            match host.contains(':') {
+                true => write!(f, "{comma}https://[{host}]:{port}")?,
+                false => write!(f, "{comma}https://{host}:{port}")?,
+            }
         }
+        Ok(())
     }
 }
 
@@ -88,7 +102,7 @@ impl Credential {
     /// The text to send; an activation key in canonical form.
     ///
     /// # Errors
-    /// The file cannot be read or is too large, the text is empty, or the activation key has a typing error.
+    /// The file cannot be read or is too large, the text is empty, or the activation key is mistyped.
     pub fn read(&self) -> Result<String, ConfigError> {
         let (text, origin) = match self {
             Credential::Text(text) => (text.clone(), "the given key".to_owned()),
@@ -164,7 +178,16 @@ mod tests {
             (" https://[::1]\n", "::1", 1453),
         ] {
             let server = Server::parse(text, "a test").expect(text);
-            assert_eq!((server.host.as_str(), server.port), (host, port));
+            assert_eq!(server.endpoints, [(host.to_owned(), port)]);
+        }
+    }
+
+    #[test]
+    fn several_replicas_are_named_with_commas_between() {
+        let server = Server::parse("https://a, https://[::1]:9000\n", "a test").expect("two addresses");
+        assert_eq!(server.to_string(), "https://a:1453,https://[::1]:9000");
+        for text in ["https://a,", "https://a,b", &["https://a"; 9].join(",")] {
+            assert!(Server::parse(text, "a test").is_err(), "{text}");
         }
     }
 
@@ -186,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn a_typing_error_in_a_key_is_found_before_anything_is_sent() {
+    fn a_mistyped_key_is_found_before_anything_is_sent() {
         let key = ActivationKey::generate().expect("a random source").to_string();
         assert_eq!(Credential::Text(key.to_lowercase()).read().expect("a key"), key);
         let last = if key.ends_with('0') { "1" } else { "0" };
         let wrong = format!("{}{last}", &key[..key.len() - 1]);
         let error = Credential::Text(wrong.clone()).read().expect_err("a wrong key");
-        assert!(error.to_string().contains("typing error"), "{error}");
+        assert!(error.to_string().contains("mistyped"), "{error}");
         assert!(!error.to_string().contains(&wrong[5..]), "{error}");
     }
 
