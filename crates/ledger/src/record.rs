@@ -54,8 +54,8 @@ pub struct Sealed {
     pub nonce: Nonce,
 }
 
-/// A wall-clock time in seconds since 1970 (UTC). Only borrowed documents end by the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A wall-clock time in seconds since 1970 (UTC). Only borrowed documents end by the wall clock; seats never do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct UnixSeconds(pub u64);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::record::UnixSeconds;
+
 /// Number of ownerships of one ledger so far; grows by one at each takeover. 0: nobody ever owned it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -79,6 +81,10 @@ pub struct Holder {
     pub node: Arc<str>,
     /// Where other replicas reach it, as `host:port`.
     pub address: Arc<str>,
+    /// When its process started, by its node's wall clock, rounded up; 0: unknown. Nothing but evidence of
+    /// its end (R6b) reads it, to tell two processes of one Pod apart.
+    #[serde(default)]
+    pub started: UnixSeconds,
 }
 
 /// How many limits one session may touch: pool, grant, tier, the user's own, and a dozen features.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::TryStreamExt;
 use futures::future::join_all;
-use genie_ledger::{Holder, Nonce};
+use genie_ledger::{Holder, Nonce, UnixSeconds};
+use jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
@@ -56,6 +57,7 @@ impl Pools {
             pod_name: config.pod_name.as_str().into(),
             node: config.node.as_str().into(),
             address: address(&config.pod_ip, config.peer_listen.port()).into(),
+            started: now_or_later(),
         };
         let pools = Self {
             namespace: config.namespace.clone(),
@@ -144,6 +146,11 @@ impl Pools {
         self.followed.values().for_each(CancellationToken::cancel);
         join_all(std::mem::take(&mut self.served).into_values().map(Served::end)).await;
     }
+}
+
+/// Rounded up, so that a container that ended in the second of its start is not taken for this process's (R6b).
+fn now_or_later() -> UnixSeconds {
+    UnixSeconds(u64::try_from(Timestamp::now().as_second()).map_or(0, |seconds| seconds + 1))
 }
 
 fn address(ip: &str, port: u16) -> String {

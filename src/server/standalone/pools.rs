@@ -50,6 +50,7 @@ impl Pools {
             pod_name: "".into(),
             node: host.into(),
             address: address.to_string().into(),
+            started: Default::default(),
         };
         Self {
             manifests,

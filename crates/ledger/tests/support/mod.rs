@@ -28,6 +28,7 @@ pub fn holder(name: &str) -> Holder {
         pod_name: name.into(),
         node: "node".into(),
         address: format!("{name}:1453").into(),
+        started: Default::default(),
     }
 }
 
