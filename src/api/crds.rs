@@ -20,7 +20,40 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         shorten(schema);
         walk(schema, &structural);
     }
+    all.iter_mut().filter(|crd| crd.spec.names.kind == "SeatLedger").flat_map(schemas).for_each(bound_record);
     all
+}
+
+/// Limits of a record. The protocol's own bound is on those in force; those that a plan has dropped are counted until
+/// nothing is out of them, so there may be as many again.
+const MAX_RECORD_LIMITS: i64 = 2 * genie_ledger::MAX_SETTINGS_LIMITS as i64;
+/// Borrowed seats of one ledger: a record with all of them is well below etcd's 1.5 MB.
+const MAX_BORROWED: i64 = 4_000;
+/// Longest text of a record: an address, or the name of a pod, a node or a limit.
+const MAX_RECORD_TEXT: i64 = 253;
+
+/// What the rules of a SeatLedger cost is counted by the most that its record can hold.
+fn bound_record(schema: &mut JSONSchemaProps) {
+    let record = schema
+        .properties
+        .as_mut()
+        .and_then(|all| all.get_mut("status")?.properties.as_mut()?.get_mut("record"));
+    let Some(record) = record else { return };
+    walk(record, &|inner| {
+        if inner.type_.as_deref() == Some("string") {
+            inner.max_length = inner.max_length.or(Some(MAX_RECORD_TEXT));
+        }
+        if inner.additional_properties.is_some() {
+            inner.max_properties = Some(MAX_RECORD_LIMITS);
+        }
+        if inner.type_.as_deref() == Some("array") {
+            // A document touches as many limits as a session.
+            inner.max_items = Some(genie_ledger::MAX_LIMITS as i64);
+        }
+    });
+    if let Some(borrowed) = record.properties.as_mut().and_then(|all| all.get_mut("borrowed")) {
+        borrowed.max_items = Some(MAX_BORROWED);
+    }
 }
 
 fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {

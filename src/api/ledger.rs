@@ -22,10 +22,19 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"AGE","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || (has(self.status) && has(self.status.record))")
         .message("the record of a SeatLedger cannot be removed"),
+    // The rules below say nothing where there is no record, or was none.
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.generation >= oldSelf.status.record.generation")
         .message("the generation of a SeatLedger never shrinks"),
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.holder.nonce == oldSelf.status.record.holder.nonce || self.status.record.generation > oldSelf.status.record.generation")
-        .message("a SeatLedger changes its holder only with a larger generation")
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.holder == oldSelf.status.record.holder || self.status.record.generation > oldSelf.status.record.generation")
+        .message("a SeatLedger changes its holder only with a larger generation"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.generation > oldSelf.status.record.generation || self.status.record.seq > oldSelf.status.record.seq || self.status.record == oldSelf.status.record")
+        .message("each change of a SeatLedger has a larger seq"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.generation > oldSelf.status.record.generation || oldSelf.status.record.recovering || !self.status.record.recovering")
+        .message("a SeatLedger begins a recovery only with a larger generation"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.record) || !has(self.status) || !has(self.status.record) || self.status.record.generation > oldSelf.status.record.generation || !has(oldSelf.status.record.sealed) || (has(self.status.record.sealed) && self.status.record.sealed == oldSelf.status.record.sealed)")
+        .message("a seal of a SeatLedger stays until there is a larger generation"),
+    validation = Rule::new("!has(self.status) || !has(self.status.record) || !has(self.status.record.sealed) || (self.status.record.sealed.generation == self.status.record.generation && self.status.record.sealed.nonce == self.status.record.holder.nonce)")
+        .message("a SeatLedger is sealed by its own holder, in its own generation")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SeatLedgerSpec {

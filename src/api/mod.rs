@@ -30,3 +30,6 @@ pub use types::{Name, Validity};
 pub const GROUP: &str = "genie-lm.io";
 /// The one served version.
 pub const VERSION: &str = "v1alpha1";
+
+/// Name of the container that is the server, in the pods that the operator makes; by it, servers know each other's end.
+pub const SERVER_CONTAINER: &str = "server";

@@ -63,6 +63,10 @@ pub struct SeatPlanSpec {
     /// A ledger whose generation is below this one was lost or set back (rules R3, R11).
     #[serde(default)]
     pub min_generation: u64,
+    /// Nonces of owners that are known to have ended, with the node that they ran on (rule R6b).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub ended: Vec<String>,
     /// What this plan was compiled from.
     #[serde(default)]
     #[schemars(length(max = 2001))]

@@ -218,6 +218,7 @@ fn assemble(input: &PoolInput<'_>, planned: BTreeMap<ObjectName, Planned>) -> Se
             .collect(),
         grants,
         min_generation: input.min_generation,
+        ended: Vec::new(),
         inputs,
     }
 }

@@ -74,7 +74,7 @@ fn is_news(old: &[Condition], says: &Says) -> bool {
         return false;
     }
     match old.iter().find(|old| old.type_ == says.type_) {
-        None => says.type_ == "Accepted" && !says.holds(),
+        None => says.type_ == "LedgerSetBack" || (says.type_ == "Accepted" && !says.holds()),
         Some(old) if old.status == "Unknown" => says.type_ == "Ready" || !says.holds(),
         Some(old) => old.reason != says.reason,
     }

@@ -19,8 +19,10 @@ use super::{
     budget::UsageBudget,
     conditions::Says,
     error::Category,
+    generations::Generations,
     key_secrets::KeySecrets,
     metrics::Metrics,
+    out_of_service::OutOfService,
     world::{Triggers, World},
     writer::Writer,
 };
@@ -38,6 +40,10 @@ pub struct Context {
     pub triggers: Triggers,
     /// Brought keys.
     pub key_secrets: KeySecrets,
+    /// Lost nodes.
+    pub out_of_service: OutOfService,
+    /// What was seen of ledgers.
+    pub generations: Arc<Generations>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// As the operator was started.
@@ -81,7 +87,11 @@ impl Context {
     /// Tells the readers of events what is new. A lost event loses no state, so a failure is only logged.
     pub async fn tell(&self, about: &ObjectReference, news: &[&Says]) {
         for says in news {
-            let bad = !says.holds() && !matches!(says.type_, "Recovering" | "Expiring");
+            let bad = match says.type_ {
+                "LedgerSetBack" => says.holds(),
+                "Recovering" | "Expiring" => false,
+                _ => !says.holds(),
+            };
             let event = Event {
                 type_: if bad { EventType::Warning } else { EventType::Normal },
                 reason: says.reason.clone(),

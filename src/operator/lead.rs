@@ -17,12 +17,14 @@ use super::{
     Settings,
     board::Board,
     context::Context,
+    generations::Generations,
     grant,
     http::Health,
     key_secrets::KeySecrets,
     ledger,
     metrics::Metrics,
     names::FIELD_MANAGER,
+    out_of_service::OutOfService,
     pool,
     world::{Queue, Scope, Triggers, World, queue},
     writer::Writer,
@@ -34,7 +36,13 @@ const CONCURRENCY: u16 = 16;
 const DEBOUNCE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Acts until it is dropped.
-pub async fn lead(client: Client, settings: Settings, metrics: Arc<Metrics>, health: Arc<Health>) {
+pub async fn lead(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    generations: Arc<Generations>,
+) {
     health.set_ready(false);
     let board = Arc::new(Board::default());
     let (triggers, pools, grants, ledgers) = Triggers::new(board.clone());
@@ -46,7 +54,9 @@ pub async fn lead(client: Client, settings: Settings, metrics: Arc<Metrics>, hea
     let ctx = Arc::new(Context {
         writer: Writer::new(client.clone(), metrics.clone()),
         recorder: Recorder::new(client.clone(), reporter),
-        key_secrets: KeySecrets::new(client),
+        key_secrets: KeySecrets::new(client.clone()),
+        out_of_service: OutOfService::new(client),
+        generations,
         usage: Default::default(),
         failures: Default::default(),
         world: world.clone(),

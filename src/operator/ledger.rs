@@ -38,6 +38,7 @@ async fn release(ledger: &SeatLedger, ctx: &Context) -> Result<(), ApiError> {
     if counted_on && !ctx.world.is_terminating(&name.namespace) {
         return Ok(());
     }
+    ctx.generations.forget(&name);
     ctx.writer.finalizer(ledger, LEDGER_FINALIZER, false).await
 }
 

@@ -11,6 +11,7 @@ mod context;
 mod diff;
 mod election;
 mod error;
+mod generations;
 mod grant;
 mod http;
 mod key_secrets;
@@ -18,6 +19,7 @@ mod lead;
 mod ledger;
 mod metrics;
 mod names;
+mod out_of_service;
 mod pool;
 mod time;
 mod world;
@@ -29,7 +31,7 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{election::Election, http::Health, metrics::Metrics};
+use self::{election::Election, generations::Generations, http::Health, metrics::Metrics};
 
 /// As the operator was started.
 #[derive(Clone, Debug)]
@@ -81,11 +83,12 @@ pub async fn run(
     let answers = tokio::spawn(http::serve(listener, health.clone(), metrics.clone(), stop.clone()));
     let election = Election::new(client.clone(), &settings.own_namespace, settings.identity.clone());
     health.set_ready(true);
+    let generations = Arc::new(Generations::default());
     while let Some(term) = election.lead(&stop).await {
         metrics.leading(true);
         // Dropped at the end of the term in the middle of whatever it does: each write stands for itself.
         tokio::select! {
-            () = lead::lead(client.clone(), settings.clone(), metrics.clone(), health.clone()) => {}
+            () = lead::lead(client.clone(), settings.clone(), metrics.clone(), health.clone(), generations.clone()) => {}
             () = election.hold(term, &stop) => {}
         }
         metrics.leading(false);

@@ -8,7 +8,10 @@ use genie_lm::{
 };
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Namespace, Secret},
+    api::{
+        core::v1::{Namespace, Secret},
+        events::v1::Event,
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::Condition,
 };
@@ -206,8 +209,13 @@ impl Place {
         self.write_record(product, record(&format!("nonce-{generation}"), generation, in_use)).await
     }
 
-    pub async fn write_record(&self, product: &str, record: Value) -> Result<SeatLedger, String> {
+    /// Writes a record as its owner does: each write has a larger seq, where the record says none itself.
+    pub async fn write_record(&self, product: &str, mut record: Value) -> Result<SeatLedger, String> {
         let mut ledger = self.there::<SeatLedger>(product).await;
+        let before = ledger.status.take().and_then(|status| status.record).map_or(0, |record| record.seq);
+        if record["seq"].is_null() {
+            record["seq"] = json!(before + 1);
+        }
         ledger.status = serde_json::from_value(json!({ "record": record })).expect("a record");
         let api = self.api::<SeatLedger>();
         api.replace_status(product, &PostParams::default(), &ledger).await.map_err(|error| error.to_string())
@@ -230,6 +238,22 @@ impl Place {
             format!("{} {} {} {code}", text(&line["verb"]), text(&object["resource"]), text(&object["name"]))
         })
         .collect()
+    }
+
+    /// Waits until an event of this reason and type is there.
+    pub async fn until_event(&self, reason: &str, type_: &str) {
+        let told = |events: Vec<Event>| {
+            let is = |event: &Event| {
+                event.reason.as_deref() == Some(reason) && event.type_.as_deref() == Some(type_)
+            };
+            events.iter().any(is)
+        };
+        let found = async {
+            while !told(self.api::<Event>().list(&Default::default()).await.expect("events").items) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("no event {reason}"));
     }
 
     /// Waits until a write is in the audit log.
@@ -278,7 +302,7 @@ pub fn record(nonce: &str, generation: u64, in_use: u32) -> Value {
             "nonce": nonce, "podUid": "uid", "podName": format!("pod-{generation}"), "node": "node",
             "address": "10.0.0.1:1454",
         },
-        "seq": generation * 1000 + u64::from(in_use), "recovering": false, "promises": { "seats": in_use },
+        "recovering": false, "promises": { "seats": in_use },
         "horizonMs": 600_000, "ttlMs": 60_000, "usage": { "seats": in_use },
     })
 }

@@ -39,6 +39,10 @@ pub struct Observed {
     pub ca: Option<Arc<Secret>>,
     /// What the operator made before.
     pub live: Live,
+    /// Highest generation of its ledger that was ever seen: by this process, as the status says, or as the plan does.
+    pub generation: u64,
+    /// The owner, where it is known to have ended with its node.
+    pub ended: Vec<String>,
     /// When this was read.
     pub now: Timestamp,
 }
@@ -98,15 +102,34 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
         let allowed = allowed(world, &pool, &grant);
         grants.push(ObservedGrant { grant, keys, allowed });
     }
+    let terminating = world.is_terminating(&name.namespace);
+    let live = live(world, &pool, &name);
     Ok(Observed {
+        generation: generation(ctx, &pool, &live, terminating),
+        ended: ctx.out_of_service.ended(world, live.plan.as_deref(), live.ledger.as_deref()).await?,
         neighbors: world.pools_in(&name.namespace),
         grants,
-        terminating: world.is_terminating(&name.namespace),
+        terminating,
         ca: get(&world.ca, &ctx.settings.own_namespace, names::CA_SECRET),
-        live: live(world, &pool, &name),
+        live,
         now: Timestamp::now(),
         pool,
     })
+}
+
+fn generation(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool) -> u64 {
+    let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref());
+    let recorded = live.ledger.as_ref().and_then(|ledger| ledger.status.as_ref()?.record.as_ref());
+    let seen = told
+        .map_or(0, |told| told.generation)
+        .max(live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation))
+        .max(recorded.map_or(0, |record| record.generation.0));
+    // What goes with its namespace is not remembered: the next of that name is new.
+    if terminating { seen } else { ctx.generations.saw(ledger_name(pool), seen) }
+}
+
+fn ledger_name(pool: &LicensePool) -> ObjectName {
+    ObjectName { namespace: pool.namespace().unwrap_or_default(), name: pool.spec.product.clone() }
 }
 
 async fn keys(ctx: &Context, grant: &LicenseGrant) -> Result<Result<Vec<PlanKey>, GrantReason>, ApiError> {

@@ -130,6 +130,7 @@ fn conditions(observed: &Observed, verdict: &Verdict, failure: Option<&ApplyErro
         let message = "a new owner counts all that earlier owners promised as used, until that has run out";
         said.push(Says::new("Recovering", true, "Takeover", message));
     }
+    said.extend(set_back(record, verdict.generation));
     if let Ok(plan) = plan {
         said.extend(expiring(plan, observed.now));
     }
@@ -222,6 +223,20 @@ fn ready(said: &[Says], observed: &Observed, stage: Stage) -> Says {
         }
         (None, _) => Says::new("Ready", true, "Ready", "seats can be checked out"),
     }
+}
+
+/// A ledger that knows less than somebody has seen (R11).
+fn set_back(record: Option<&Record>, seen: u64) -> Option<Says> {
+    let has = record.map_or(0, |record| record.generation.0);
+    if has >= seen {
+        return None;
+    }
+    let reason = if record.is_some() { "StoreSetBack" } else { "LedgerLost" };
+    let message = format!(
+        "the ledger is at generation {has}, and {seen} was seen: etcd was restored, or the ledger deleted; the next owner \
+         counts all seats as used until what was given has run out"
+    );
+    Some(Says::new("LedgerSetBack", true, reason, message))
 }
 
 fn expiring(plan: &SeatPlanSpec, now: Timestamp) -> Option<Says> {

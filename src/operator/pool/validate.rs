@@ -85,7 +85,9 @@ pub fn validate(observed: &Observed) -> Verdict {
         conflicts: conflicts.remove(&ObjectName::of(pool)).unwrap_or_default(),
         draining: stage != Stage::Serving,
         revoked: matches!(stage, Stage::Revoked(_)),
-        min_generation: observed.live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation),
+        // As high as it ever was (R3, R11): so a ledger that is missing or was set back is known by its generation, and
+        // the plan that says so is applied before an empty one is made. A takeover costs one write of the plan.
+        min_generation: observed.generation,
         pool,
     };
     let grants: Vec<GrantInput<'_>> = observed
@@ -96,9 +98,8 @@ pub fn validate(observed: &Observed) -> Verdict {
     let mut compiled = compile::compile(&input, &grants);
     // A refused pool has no servers of its own to wait for (the ledger of its product may be another pool's).
     let stage = if compiled.plan.is_err() && stage != Stage::Serving { Stage::Gone } else { stage };
-    let generation = highest_seen(pool, record, input.min_generation);
     if let Ok(plan) = &mut compiled.plan {
-        plan.min_generation = min_generation(plan, &observed.live, generation);
+        plan.ended.clone_from(&observed.ended);
     }
     let validated = compiled.plan.as_ref().ok().map(|plan| Validated {
         namespace: pool.namespace().unwrap_or_default(),
@@ -107,29 +108,12 @@ pub fn validate(observed: &Observed) -> Verdict {
         plan: plan.clone(),
         pool: observed.pool.clone(),
     });
-    Verdict { compiled, stage, generation, validated }
+    Verdict { compiled, stage, generation: observed.generation, validated }
 }
 
 /// What the owner wrote last.
 pub fn record(live: &Live) -> Option<&Record> {
     live.ledger.as_ref()?.status.as_ref()?.record.as_ref()
-}
-
-fn highest_seen(pool: &LicensePool, record: Option<&Record>, planned: u64) -> u64 {
-    let told =
-        pool.status.as_ref().and_then(|status| status.ledger.as_ref()).map_or(0, |ledger| ledger.generation);
-    told.max(planned).max(record.map_or(0, |record| record.generation.0))
-}
-
-/// The lowest generation that the ledger can have (R3, R11). A takeover alone does not write the plan: an older number is
-/// as good while the ledger is there. It rises when the plan is written anyway; and when the ledger is missing or set
-/// back, before an empty one is made (the plan is applied first), so that no server takes the empty one for new.
-fn min_generation(compiled: &SeatPlanSpec, live: &Live, highest: u64) -> u64 {
-    let lost = record(live).is_none_or(|record| record.generation.0 < highest);
-    match &live.plan {
-        Some(plan) if !lost && plan.spec == *compiled => plan.spec.min_generation,
-        _ => highest,
-    }
 }
 
 /// The server that this pool makes, if it is the one that makes it.

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 pub use triggers::{Queue, Triggers, queue};
 use watch::Watches;
 
-use super::{metrics::Metrics, names};
+use super::{metrics::Metrics, names, out_of_service::NodeState};
 use crate::{
     api::{LicenseGrant, LicensePool, SeatLedger, SeatPlan},
     compile::ObjectName,
@@ -65,6 +65,8 @@ pub struct World {
     pub leases: Store<PartialObjectMeta<Lease>>,
     /// Labels, and whether a namespace is being deleted.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Whether they are in service.
+    pub nodes: Store<NodeState>,
     /// All Secrets but Helm's and tokens, without their contents: a grant may name any of them.
     pub any_secrets: Store<PartialObjectMeta<Secret>>,
     /// The operator's CA.
@@ -105,6 +107,7 @@ impl World {
             secrets: watches.managed(),
             leases: watches.managed(),
             namespaces: watches.namespaces(),
+            nodes: watches.nodes(),
             any_secrets: watches.names_of_secrets(),
             ca: watches.one_secret(scope.own_namespace, names::CA_SECRET),
         });

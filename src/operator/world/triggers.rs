@@ -19,7 +19,11 @@ use super::World;
 use crate::{
     api::{LicenseGrant, LicensePool, SeatLedger, SeatPlan},
     compile::{self, ObjectName},
-    operator::{board::Board, names},
+    operator::{
+        board::Board,
+        names,
+        out_of_service::{NodeState, holder},
+    },
 };
 
 /// The schedulers take out all the time; what does not fit for a moment makes a watch wait.
@@ -217,6 +221,23 @@ impl Pulls for PartialObjectMeta<Namespace> {
             triggers.ledger(&name, &ledger.name_any()).await;
         }
     }
+}
+
+impl Pulls for NodeState {
+    /// The pools whose owner was on a node that is off.
+    async fn changed(&self, world: &World, triggers: &Triggers) {
+        if !self.is_out() {
+            return;
+        }
+        let name = self.name_any();
+        let here = |ledger: &SeatLedger| holder(ledger).is_some_and(|holder| *holder.node == *name);
+        for ledger in world.ledgers.state_filter(here) {
+            triggers.pools_of_product(world, ledger.namespace(), &ledger.spec.product).await;
+        }
+    }
+
+    /// That it is gone says nothing of what ran on it.
+    async fn deleted(&self, _: &World, _: &Triggers) {}
 }
 
 impl Pulls for PartialObjectMeta<Lease> {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::{Triggers, World, triggers::Pulls};
-use crate::operator::{metrics::Metrics, names};
+use crate::operator::{metrics::Metrics, names, out_of_service::NodeState};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Start = Box<dyn FnOnce(Arc<World>, Triggers) -> (Task, Ready) + Send>;
@@ -59,6 +59,12 @@ impl Watches {
         };
         let api = Api::all(self.client.clone());
         self.add(api, config)
+    }
+
+    /// All nodes; where this one namespace is, does not say on which of them its servers run.
+    pub(super) fn nodes(&mut self) -> Store<NodeState> {
+        let api = Api::all(self.client.clone());
+        self.add(api, watcher::Config::default())
     }
 
     /// The names and versions of all Secrets, but of two types that are many and hold no activation key.

@@ -22,7 +22,7 @@ use k8s_openapi::{
 
 use super::server_meta;
 use crate::{
-    api::ServerSpec,
+    api::{SERVER_CONTAINER, ServerSpec},
     operator::{
         Settings, names,
         pool::validate::{Server, Validated},
@@ -101,7 +101,7 @@ fn container(shape: &ServerSpec, settings: &Settings) -> Container {
         "0.0.0.0:9453",
     ];
     Container {
-        name: "server".into(),
+        name: SERVER_CONTAINER.into(),
         image: Some(shape.image.clone().unwrap_or_else(|| settings.server_image.clone())),
         args: Some(args.map(str::to_owned).to_vec()),
         env: Some(env(shape)),
@@ -154,6 +154,8 @@ fn env(shape: &ServerSpec) -> Vec<EnvVar> {
         ("POD_UID", "metadata.uid"),
         ("NODE_NAME", "spec.nodeName"),
         ("POD_IP", "status.podIP"),
+        // By it, a server knows the other pods of its Deployment.
+        ("POD_INSTANCE", "metadata.labels['app.kubernetes.io/instance']"),
     ];
     let from_field = |(name, path): (&str, &str)| EnvVar {
         name: name.into(),

@@ -37,6 +37,9 @@ pub(super) fn role(validated: &Validated, server: &Server) -> Role {
     Role {
         metadata: server_meta(validated, server, validated.server.clone()),
         rules: Some(vec![
+            // get, list, watch: whether the owner's process has ended (R6b), and which other replica is to be handed the
+            // sessions (R6a). By no name: a pod's name is new with each pod.
+            PolicyRule { resource_names: None, ..rule("", "pods", &[], &["get", "list", "watch"]) },
             rule(GROUP, "seatplans", &products, &["get", "list", "watch"]),
             rule(GROUP, "seatledgers", &products, &["get", "list", "watch"]),
             rule(GROUP, "seatledgers/status", &products, &["update"]),
