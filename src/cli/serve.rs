@@ -73,6 +73,7 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
                     pod_uid: pod("POD_UID")?,
                     node: pod("NODE_NAME")?,
                     pod_ip: pod("POD_IP")?,
+                    instance: std::env::var("POD_INSTANCE").ok(),
                 };
                 kubernetes::run(config, stop).await.map_err(Failure::configuration)?;
             }

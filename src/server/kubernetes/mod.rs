@@ -3,7 +3,9 @@
 //! Takes the mounted folder (pools/, tls/, peer/, keys/) and the API server; writes nothing but ledgers and Leases.
 
 mod folder;
+mod pods;
 mod pools;
+mod witness;
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,6 +50,9 @@ pub struct Config {
     pub node: String,
     /// See `pod_name`.
     pub pod_ip: String,
+    /// The value of the label app.kubernetes.io/instance of this pod, by which it knows the others of its Deployment;
+    /// None: it knows nothing of them.
+    pub instance: Option<String>,
 }
 
 /// Why a server in a cluster could not start.

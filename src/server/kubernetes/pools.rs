@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Config;
+use super::pods::address;
+use super::witness::Witness;
 use crate::api::{SeatPlan, SeatPlanSpec};
 use crate::license::PlanView;
 use crate::server::directory::Directory;
@@ -33,6 +35,7 @@ pub(super) struct Pools {
     namespace: String,
     client: Client,
     identity: Holder,
+    witness: Witness,
     directory: Arc<Directory>,
     sender: mpsc::Sender<PlanChange>,
     followed: BTreeMap<String, CancellationToken>,
@@ -59,7 +62,10 @@ impl Pools {
             address: address(&config.pod_ip, config.peer_listen.port()).into(),
             started: now_or_later(),
         };
+        let (instance, port) = (config.instance.as_deref(), config.peer_listen.port());
+        let witness = Witness::begin(client.clone(), &config.namespace, instance, identity.clone(), port);
         let pools = Self {
+            witness,
             namespace: config.namespace.clone(),
             client,
             identity,
@@ -110,14 +116,22 @@ impl Pools {
             Err(error) => return warn!(product, %error, "the plan in force stays"),
         };
         match self.served.get(product) {
-            Some(served) => served.pool.configure(view),
+            Some(served) => {
+                served.pool.configure(view.clone());
+                view.plan
+                    .ended
+                    .iter()
+                    .for_each(|ended| served.pool.previous_ended(Nonce(ended.as_str().into())));
+            }
             None => {
                 info!(product, "serving");
-                let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
+                let (sender, seen_by_watch) = mpsc::channel(MAX_OBSERVATIONS);
+                let (driver, observations) = mpsc::channel(MAX_OBSERVATIONS);
                 let seen = LeaseMeta::default();
                 watch(self.client.clone(), &view.ledger, seen.clone(), sender);
                 let store = KubernetesStore::new(self.client.clone(), &view.ledger, seen);
                 let served = Served::begin(view, &self.identity, store, observations, |_| {});
+                tokio::spawn(self.witness.clone().attend(served.pool.clone(), seen_by_watch, driver));
                 self.served.insert(product.to_owned(), served);
             }
         }
@@ -151,10 +165,6 @@ impl Pools {
 /// Rounded up, so that a container that ended in the second of its start is not taken for this process's (R6b).
 fn now_or_later() -> UnixSeconds {
     UnixSeconds(u64::try_from(Timestamp::now().as_second()).map_or(0, |seconds| seconds + 1))
-}
-
-fn address(ip: &str, port: u16) -> String {
-    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
 /// Sends on what the watch of one plan shows, until `stop`.
