@@ -95,6 +95,11 @@ pub(crate) fn refusal(view: &PlanView, count: u32, answer: Answer) -> Words {
             Code::SessionExpired,
             "The session ran out before it was renewed; check a seat out again.",
         ),
+        Answer::Denied { reason: Denial::CloneDetected } => plain(
+            Verdict::Denied,
+            Code::CloneDetected,
+            "Another program has renewed this session; each program must check out a seat of its own.",
+        ),
         Answer::Denied { reason: Denial::SessionRevoked } => {
             plain(Verdict::Denied, Code::Revoked, "This session was ended by an administrator.")
         }

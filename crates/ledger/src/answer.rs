@@ -91,6 +91,8 @@ pub enum Denial {
     SessionExpired,
     /// The session was revoked; its last token is good until it runs out.
     SessionRevoked,
+    /// The presented token was renewed already, by another operation: two programs use one session (R12).
+    CloneDetected,
     /// A session of an earlier owner that this owner never took over.
     SessionUnknown,
 }

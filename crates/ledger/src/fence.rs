@@ -7,10 +7,22 @@ use std::time::Duration;
 
 use crate::meter;
 use crate::mutant::{Mutant, mutated};
-use crate::record::Record;
+use crate::record::{Record, Sealed};
 use crate::settings::Settings;
 use crate::time::{BootInstant, stretch, stretch_twice};
 use crate::types::{Generation, Holder, Nonce};
+
+/// What a fence rests on besides the record that was found.
+pub(crate) struct Basis<'a> {
+    /// Since when this replica saw the Lease state that it replaced.
+    pub(crate) replaced_seen: BootInstant,
+    /// When the record was read.
+    pub(crate) read_at: BootInstant,
+    /// Processes known to have ended.
+    pub(crate) evidence: &'a BTreeMap<Nonce, BootInstant>,
+    /// Whose session table this replica holds.
+    pub(crate) table: Option<&'a Sealed>,
+}
 
 /// A new owner's first record, and the earliest moment at which its recovery may end; None: there is
 /// nothing to recover from.
@@ -18,17 +30,19 @@ use crate::types::{Generation, Holder, Nonce};
 pub(crate) struct Fence {
     pub(crate) record: Record,
     pub(crate) recovery_ends: Option<BootInstant>,
+    /// Whose end, if it becomes known, would shorten the recovery (R6b).
+    pub(crate) shortened_by: Option<Nonce>,
+    /// Whose session table this owner begins with (R6a).
+    pub(crate) table: Option<Sealed>,
 }
 
-/// The fence over `found`, by a replica that saw the Lease state it replaced since `replaced_seen`.
-/// `known` is the last generation that it, or the plan, knows of.
+/// The fence over `found`. `known` is the last generation that this replica, or the plan, knows of.
 pub(crate) fn fence(
     found: Option<&Record>,
     me: &Holder,
     settings: &Settings,
     known: Generation,
-    replaced_seen: BootInstant,
-    evidence: &BTreeMap<Nonce, BootInstant>,
+    basis: &Basis<'_>,
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
     let lost = found_generation < known && !mutated(Mutant::RegressionUnnoticed);
@@ -39,20 +53,16 @@ pub(crate) fn fence(
     };
     let horizon = longer(settings.horizon(), found.map(|record| record.horizon_ms));
     let ttl = longer(settings.ttl(), found.map(|record| record.ttl_ms));
-    let recovery_ends = (found.is_some() || lost).then(|| {
-        let full =
-            replaced_seen + if mutated(Mutant::RecoveryUnstretched) { horizon } else { stretch(horizon) };
-        // R6b holds only for what is known to be the last owner's alone.
-        let ended =
-            found.filter(|record| !lost && (!record.recovering || mutated(Mutant::ShortcutFromRecovery)));
-        let evidence_of = |nonce: &Nonce| match mutated(Mutant::AnyEvidenceCounts) {
-            true => evidence.values().next(),
-            false => evidence.get(nonce),
-        };
-        match ended.and_then(|record| evidence_of(&record.holder.nonce)) {
-            Some(known_at) => full.min(*known_at + stretch_twice(ttl)),
-            None => full,
-        }
+    // The shortcuts of R6 hold only for what is known to be the last owner's alone.
+    let alone = found.filter(|record| !lost && (!record.recovering || mutated(Mutant::ShortcutFromRecovery)));
+    let sealed = alone.and_then(seal);
+    let table = sealed.filter(|sealed| holds(basis.table, sealed)).cloned();
+    let recovery_ends = (table.is_none() && (found.is_some() || lost)).then(|| {
+        let unstretched = mutated(Mutant::RecoveryUnstretched);
+        let full = basis.replaced_seen + if unstretched { horizon } else { stretch(horizon) };
+        let ended = alone.and_then(|record| ended_at(&record.holder.nonce, basis.evidence));
+        let known = ended.into_iter().chain(sealed.map(|_| basis.read_at)).min();
+        known.map_or(full, |known_at| full.min(known_at + stretch_twice(ttl)))
     });
     let record = Record {
         generation: Generation(found_generation.max(known).0 + 1),
@@ -65,8 +75,27 @@ pub(crate) fn fence(
         ttl_ms: ttl.as_millis() as u64,
         borrowed: found.map(|record| record.borrowed.clone()).unwrap_or_default(),
         usage: found.map(|record| record.usage.clone()).unwrap_or_default(),
+        clones: found.map_or(0, |record| record.clones),
     };
-    Fence { record, recovery_ends }
+    let shortened_by = alone.map(|record| record.holder.nonce.clone());
+    Fence { record, recovery_ends, shortened_by, table }
+}
+
+/// The seal of this very owner, if it sealed.
+fn seal(record: &Record) -> Option<&Sealed> {
+    let own = |s: &&Sealed| s.generation == record.generation && s.nonce == record.holder.nonce;
+    record.sealed.as_ref().filter(own)
+}
+
+fn holds(table: Option<&Sealed>, sealed: &Sealed) -> bool {
+    table.is_some_and(|table| table == sealed || mutated(Mutant::AnyTableCounts))
+}
+
+fn ended_at(nonce: &Nonce, evidence: &BTreeMap<Nonce, BootInstant>) -> Option<BootInstant> {
+    match mutated(Mutant::AnyEvidenceCounts) {
+        true => evidence.values().next().copied(),
+        false => evidence.get(nonce).copied(),
+    }
 }
 
 /// W as it was found; no entry where the record was lost, so that each limit counts as its cap.

@@ -11,6 +11,7 @@ pub mod canonical;
 #[cfg(not(feature = "model"))]
 mod canonical;
 mod fence;
+mod handover;
 mod leaving;
 mod limits;
 mod meter;
@@ -31,6 +32,7 @@ mod types;
 mod waiting;
 
 pub use answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+pub use handover::{HandedSession, Handover};
 #[cfg(feature = "model")]
 pub use mutant::{Mutant, mutate};
 pub use record::{Borrowed, LeaseRecord, ObservedLease, ObservedLedger, Record, Sealed, UnixSeconds};

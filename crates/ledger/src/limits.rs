@@ -37,6 +37,8 @@ pub(crate) struct Limits {
     pub(crate) pressed: bool,
     /// Something was counted since the last full look at what to record.
     pub(crate) changed: bool,
+    /// Clones noticed by all owners so far (R12): recorded with the usage.
+    pub(crate) clones: u64,
 }
 
 impl Limits {
@@ -51,6 +53,7 @@ impl Limits {
             recovering: record.recovering,
             pressed: false,
             changed: false,
+            clones: record.clones,
         };
         limits.configure(plan, &record.borrowed);
         limits
@@ -138,6 +141,15 @@ impl Limits {
     /// The ids behind `slots`.
     pub(crate) fn ids(&self, slots: &Slots) -> LimitSet {
         LimitSet::from_sorted(slots.iter().map(|slot| self.meter(*slot).id()).collect())
+    }
+
+    /// R6a: counts a session that an earlier owner handed over; its limits may not be the plan's.
+    pub(crate) fn handed(&mut self, limits: &LimitSet, count: NonZeroU32) -> Slots {
+        // What the plan lacks is counted by id from now on; a promise that is not recorded counts as the cap.
+        self.foreign.clear();
+        let slots = limits.iter().map(|id| self.slot_of(id)).collect();
+        self.each(&slots, count, Meter::open);
+        slots
     }
 
     /// Whether `count` more units of each fit, and the first limit that decides it.

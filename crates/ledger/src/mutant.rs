@@ -1,4 +1,4 @@
-//! Rules that the model check can switch off (feature `model`), one at a time and by thread, to see
+//! Rules that the model check can switch off (feature `model`), by thread, to see
 //! that it would notice. Without the feature no rule can be switched off.
 
 /// A rule of the seat protocol that is not kept.
@@ -51,6 +51,10 @@ pub enum Mutant {
     ShortcutFromRecovery,
     /// R6: the end of any process counts as the end of the last owner.
     AnyEvidenceCounts,
+    /// R6: the table of any owner is good for any seal.
+    AnyTableCounts,
+    /// R12: any token of a session renews it.
+    ClonesRenewed,
     /// R8: a retried checkout gets its full duration again.
     RetryGetsFullDuration,
     /// R10: a successor ignores the X and ttl that were recorded.
@@ -72,19 +76,19 @@ pub enum Mutant {
 
 #[cfg(feature = "model")]
 thread_local! {
-    static MUTANT: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+    static MUTANTS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// From now on this thread's replicas do not keep this rule; None: they keep all.
+/// From now on this thread's replicas do not keep these rules, and keep all others.
 #[cfg(feature = "model")]
-pub fn mutate(mutant: Option<Mutant>) {
-    MUTANT.set(mutant);
+pub fn mutate(mutants: &[Mutant]) {
+    MUTANTS.set(mutants.iter().fold(0, |all, mutant| all | 1 << *mutant as u32));
 }
 
 /// Whether this rule is switched off.
 #[cfg(feature = "model")]
 pub(crate) fn mutated(mutant: Mutant) -> bool {
-    MUTANT.get() == Some(mutant)
+    MUTANTS.get() & 1 << mutant as u32 != 0
 }
 
 /// Whether this rule is switched off.

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
 use crate::tenure::{Kept, Tenure};
-use crate::time::{BootInstant, shrink};
+use crate::time::{BootInstant, shrink, stretch_twice};
 use crate::types::{Claim, Generation, Nonce, OperationId};
 use crate::waiting::{MAX_WAIT, Waiter, Waiting};
 
@@ -43,6 +43,8 @@ pub(crate) struct Owner<M> {
     pub(crate) waiting: Waiting<M>,
     /// The earliest moment at which recovery may end by a write; None: no recovery is on.
     pub(crate) recovery_ends: Option<BootInstant>,
+    /// Whose end, if it becomes known, shortens the recovery (R6b).
+    pub(crate) shortened_by: Option<Nonce>,
 }
 
 impl<M> Owner<M> {
@@ -240,6 +242,14 @@ impl<M> Owner<M> {
         if self.recovery_ends.is_some() && !self.book.record().recovering {
             self.recovery_ends = None;
             self.seats.end_recovery();
+        }
+    }
+
+    /// R6b, also where the proof comes after the takeover.
+    pub(crate) fn previous_ended(&mut self, now: BootInstant, nonce: &Nonce) {
+        if self.shortened_by.as_ref() == Some(nonce) {
+            let ttl = Duration::from_millis(self.book.record().ttl_ms);
+            self.recovery_ends = self.recovery_ends.map(|ends| ends.min(now + stretch_twice(ttl)));
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::canonical::Tally;
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
-use crate::record::{ObservedLedger, Record};
+use crate::record::{ObservedLedger, Record, Sealed};
 use crate::settings::Settings;
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -54,6 +54,8 @@ pub(crate) struct Book {
     doubt: bool,
     /// A write without a clear answer may still take effect, until another is acknowledged.
     undecided: bool,
+    /// The owner has stopped for good; never taken back (R6a).
+    sealed: Option<Sealed>,
     /// No request before this.
     pause: BootInstant,
     last_write: BootInstant,
@@ -71,6 +73,7 @@ impl Book {
             flight: None,
             doubt: false,
             undecided: false,
+            sealed: None,
             pause: sent,
             last_write: sent,
             record,
@@ -79,6 +82,18 @@ impl Book {
 
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The owner has stopped, and its session table is out of its hands: the next write says so.
+    pub(crate) fn seal(&mut self, now: BootInstant) {
+        let Record { generation, holder, .. } = &self.record;
+        self.sealed = Some(Sealed { generation: *generation, nonce: holder.nonce.clone() });
+        self.pause = self.pause.min(now);
+    }
+
+    /// Whether this request is one of the ledger's, under way.
+    pub(crate) fn awaits(&self, id: RequestId) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.is(id))
     }
 
     /// X as it may be used: smaller at once, larger once recorded.
@@ -107,7 +122,7 @@ impl Book {
     fn next_call(&self, settings: &Settings, recovery_ends: Option<BootInstant>) -> Option<BootInstant> {
         let planned = (millis(settings.horizon()), millis(settings.ttl()));
         let recorded = (self.record.horizon_ms, self.record.ttl_ms);
-        if planned.0 > recorded.0 || planned.1 > recorded.1 {
+        if planned.0 > recorded.0 || planned.1 > recorded.1 || self.sealed != self.record.sealed {
             return Some(self.pause);
         }
         recovery_ends.or((planned != recorded).then(|| self.may_shrink()))
@@ -181,11 +196,13 @@ impl Book {
         };
         Record {
             seq: self.seq.0 + 1,
+            sealed: self.sealed.clone(),
             recovering: recovery_ends.is_some_and(|end| now < end),
             promises: limits.promises(full_look),
             horizon_ms: durable(settings.horizon(), self.record.horizon_ms),
             ttl_ms: durable(settings.ttl(), self.record.ttl_ms),
             usage: limits.usage(),
+            clones: limits.clones,
             ..self.record.clone()
         }
     }

@@ -41,6 +41,14 @@ pub struct Record {
     /// a promise.
     #[serde(default)]
     pub usage: BTreeMap<Arc<str>, u32>,
+    /// How often a renewal was refused because another program had renewed the same session (R12). A
+    /// view, written with the usage.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clones: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The owner that sealed the ledger: it serves no more, and its session table is whole.

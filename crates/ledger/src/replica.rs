@@ -3,9 +3,10 @@
 
 use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
 use crate::canonical::Tally;
+use crate::handover::Handover;
 use crate::leaving::Leaving;
 use crate::owner::{Completions, Context, Owner};
-use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
 use crate::settings::Settings;
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -27,6 +28,8 @@ pub struct Replica<M> {
     pub(crate) owner: Option<(Generation, Holder)>,
     /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
     pub(crate) shown: Generation,
+    /// The session table of a sealed owner, and when it was received (R6a).
+    handed: Option<(BootInstant, Handover<M>)>,
     done: Completions,
     requests: Tally,
     tickets: Tally,
@@ -50,6 +53,7 @@ impl<M> Replica<M> {
             phase,
             owner: None,
             shown: Generation(0),
+            handed: None,
             done: Completions::new(),
             requests: Tally::default(),
             tickets: Tally::default(),
@@ -68,9 +72,25 @@ impl<M> Replica<M> {
     /// It is known that the process of exactly this nonce has ended (R6b). A deleted Pod object is no
     /// such evidence.
     pub fn previous_ended(&mut self, now: BootInstant, nonce: Nonce) {
-        if let Phase::Seeking(seeking) = &mut self.phase {
-            seeking.previous_ended(now, nonce);
+        match &mut self.phase {
+            Phase::Seeking(seeking) => seeking.previous_ended(now, nonce),
+            Phase::Owner(owner) => owner.previous_ended(now, &nonce),
+            Phase::Leaving(_) | Phase::Stopped(_) => {}
         }
+    }
+
+    /// Another owner's session table (R6a), kept until this replica takes over; gives the nonce to seal
+    /// for. None: this replica cannot take it.
+    pub fn accept_handover(&mut self, now: BootInstant, handover: Handover<M>) -> Option<Nonce> {
+        let Phase::Seeking(seeking) = &self.phase else { return None };
+        // A takeover that rests on a table must find it at its end.
+        let bound = seeking.is_candidate() && self.handed.is_some();
+        let known = self.generation().unwrap_or(Generation(0));
+        if bound || handover.sealed.generation < known || !handover.fits() {
+            return None;
+        }
+        self.handed = Some((now, handover));
+        Some(self.me.nonce.clone())
     }
 
     /// The Lease as a watch showed it, possibly late; None: deleted.
@@ -129,7 +149,12 @@ impl<M> Replica<M> {
         match &mut self.phase {
             Phase::Seeking(seeking) => {
                 let known = seen.max(self.settings.min_generation());
-                if let Some(owner) = seeking.reply(cx, &self.me, known, request, reply) {
+                let table = self.handed.as_ref().map(|(_, handover)| &handover.sealed);
+                let became = seeking.reply(cx, &self.me, known, table, (request, reply));
+                if let Some((mut owner, table)) = became {
+                    if let Some((received, handover)) = self.handed.take().filter(|_| table.is_some()) {
+                        owner.seats.take_over(received, handover.sessions);
+                    }
                     self.owner = Some((owner.generation(), self.me.clone()));
                     self.phase = Phase::Owner(Box::new(owner));
                 }
@@ -171,7 +196,7 @@ impl<M> Replica<M> {
         match &self.phase {
             Phase::Seeking(seeking) => seeking.next_due(&self.me.nonce),
             Phase::Owner(owner) => owner.next_tick(&self.settings),
-            Phase::Leaving(leaving) => leaving.next_due(),
+            Phase::Leaving(leaving) => leaving.next_due(&self.settings),
             Phase::Stopped(_) => None,
         }
     }
@@ -275,28 +300,52 @@ impl<M> Replica<M> {
         }
     }
 
-    /// Told to stop: serves no more, and gives up the Lease so that a successor need not wait for it.
-    /// Done when the role is [`Role::Stopped`](crate::Role::Stopped).
+    /// Told to stop, with nobody to hand over to: as [`hand_over`](Self::hand_over).
     pub fn release(&mut self, now: BootInstant) {
+        if self.hand_over(now).is_some() {
+            self.handed_over(now, None);
+        }
+    }
+
+    /// Told to stop: serves no more, and gives up the Lease so that a successor need not wait for it.
+    /// Done when the role is [`Role::Stopped`](crate::Role::Stopped). An owner gives its session table,
+    /// and goes on when it is told who has it (R6a); one that is still recovering has none to give.
+    pub fn hand_over(&mut self, now: BootInstant) -> Option<Handover<M>> {
         let stopped = Phase::Stopped(StopReason::Released);
-        let held = match std::mem::replace(&mut self.phase, stopped) {
-            Phase::Seeking(seeking) => seeking.held(),
-            Phase::Owner(mut owner) => {
-                owner.turn_away(&mut self.done);
-                let record = LeaseRecord {
-                    holder: Some(self.me.nonce.clone()),
-                    transitions: owner.tenure.transitions,
-                };
-                let (uid, version) = (owner.tenure.uid.clone(), owner.tenure.version.clone());
-                Some((ObservedLease { uid, version, record }, owner.tenure.writing()))
+        let (leaving, handover) = match std::mem::replace(&mut self.phase, stopped) {
+            Phase::Seeking(seeking) => {
+                let (lease, under_way) = seeking.held()?;
+                (Leaving::new(now, lease, under_way), None)
             }
+            Phase::Owner(owner) => self.leave(now, *owner),
             before => {
                 self.phase = before;
-                return;
+                return None;
             }
         };
-        if let Some((lease, under_way)) = held {
-            self.phase = Phase::Leaving(Leaving::new(now, lease, under_way));
+        self.phase = Phase::Leaving(leaving);
+        handover
+    }
+
+    fn leave(&mut self, now: BootInstant, mut owner: Owner<M>) -> (Leaving, Option<Handover<M>>) {
+        owner.turn_away(&mut self.done);
+        let Owner { tenure, book, mut seats, recovery_ends, .. } = owner;
+        let record = LeaseRecord { holder: Some(self.me.nonce.clone()), transitions: tenure.transitions };
+        let lease = ObservedLease { uid: tenure.uid.clone(), version: tenure.version.clone(), record };
+        let leaving = Leaving::new(now, lease, tenure.writing());
+        if recovery_ends.is_some() {
+            return (leaving, None);
+        }
+        let sealed = Sealed { generation: book.record().generation, nonce: self.me.nonce.clone() };
+        let handover = Handover { sealed, sessions: seats.hand_over(now) };
+        (leaving.sealing(book, seats.limits), Some(handover))
+    }
+
+    /// The table that [`hand_over`](Self::hand_over) gave is with this process now, which gets the Lease;
+    /// None: with nobody.
+    pub fn handed_over(&mut self, now: BootInstant, successor: Option<Nonce>) {
+        if let Phase::Leaving(leaving) = &mut self.phase {
+            leaving.handed_over(now, successor);
         }
     }
 }

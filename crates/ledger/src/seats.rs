@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::answer::{Answer, CheckoutRequest, Denial};
 use crate::canonical::Tally;
+use crate::handover::HandedSession;
 use crate::limits::{Limits, Slots};
 use crate::meter::{Fit, Meter};
 use crate::mutant::{Mutant, mutated};
@@ -132,7 +133,7 @@ impl<M> Seats<M> {
     /// R8: a renewal that was answered before gets that answer again; a session that is over here is
     /// never renewed. None: decide.
     pub(crate) fn settled_renewal(
-        &self,
+        &mut self,
         now: BootInstant,
         claim: &Claim,
         operation: OperationId,
@@ -141,6 +142,15 @@ impl<M> Seats<M> {
             Some(session) if session.revoked => Some(Answer::denied(Denial::SessionRevoked)),
             Some(session) if session.last == operation => {
                 Some(self.token(now, claim.session, false).unwrap_or(Answer::denied(Denial::SessionExpired)))
+            }
+            Some(session) if claim.counter < session.counter && !mutated(Mutant::ClonesRenewed) => {
+                let clone = claim.counter + 1 == session.counter;
+                if clone {
+                    self.limits.clones += 1;
+                    self.limits.changed = true;
+                }
+                let reason = if clone { Denial::CloneDetected } else { Denial::SessionExpired };
+                Some(Answer::denied(reason))
             }
             Some(_) => None,
             None if claim.generation == self.generation
@@ -167,7 +177,7 @@ impl<M> Seats<M> {
         let adopted = match self.sessions.get_mut(claim.session) {
             Some(session) => {
                 session.last = operation;
-                session.counter = session.counter.saturating_add(1);
+                session.counter = session.counter.max(claim.counter).saturating_add(1);
                 session.until = now + d;
                 session.expires = session.expires.max(expiry(now, d));
                 false
@@ -258,6 +268,48 @@ impl<M> Seats<M> {
 
     pub(crate) fn unreserve(&mut self, slots: &Slots, count: NonZeroU32) {
         self.limits.each(slots, count, Meter::unreserve);
+    }
+
+    /// R6a: what this owner's successor needs, by one that has stopped for good. What ran out before is
+    /// free: the seal proves that nobody else decided until then.
+    pub(crate) fn hand_over(&mut self, now: BootInstant) -> Vec<HandedSession<M>> {
+        self.expire(now);
+        let sessions = self.sessions.take();
+        let handed = sessions.map(|(id, session)| HandedSession {
+            session: id,
+            grant: session.grant,
+            count: session.count,
+            limits: self.limits.ids(&session.slots),
+            opened: session.opened,
+            last: session.last,
+            counter: session.counter,
+            revoked: session.revoked,
+            left: session.until.since(now),
+            counted: session.expires.since(now),
+            meta: session.meta,
+        });
+        handed.collect()
+    }
+
+    /// R6a: goes on with the sessions of a sealed owner, received at `received`.
+    pub(crate) fn take_over(&mut self, received: BootInstant, handed: Vec<HandedSession<M>>) {
+        for session in handed {
+            let slots = self.limits.handed(&session.limits, session.count);
+            let taken = Session {
+                grant: session.grant,
+                count: session.count,
+                slots,
+                opened: session.opened,
+                last: session.last,
+                counter: session.counter,
+                adopted: false,
+                revoked: session.revoked,
+                until: received + session.left,
+                expires: received + session.counted,
+                meta: session.meta,
+            };
+            self.sessions.insert(session.session, taken);
+        }
     }
 
     pub(crate) fn end_recovery(&mut self) {

@@ -110,6 +110,12 @@ impl<M> Sessions<M> {
         self.queue.first().map(|(at, _)| *at)
     }
 
+    /// All sessions; the table is empty then.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = (SessionId, Session<M>)> + use<M> {
+        let entries = std::mem::replace(self, Self::new()).entries;
+        entries.into_iter().map(|(id, entry)| (id, entry.session))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionId, &Session<M>)> {
         self.entries.iter().map(|(id, entry)| (*id, &entry.session))
     }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::fence::{Fence, fence};
+use crate::fence::{Basis, Fence, fence};
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Context, Owner};
 use crate::promise::Book;
-use crate::record::{LeaseRecord, ObservedLease, ObservedLedger};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
 use crate::seats::Seats;
 use crate::store::{RequestId, StoreReply, StoreRequest};
 use crate::tenure::{LEASE_DURATION, RETRY_PAUSE, Tenure};
@@ -65,13 +65,22 @@ pub(crate) struct Seeking {
     look: bool,
     /// No request before this.
     pause: BootInstant,
+    /// When the ledger was last read.
+    read_at: BootInstant,
     /// Processes known to have ended, and since when this process knows it.
     evidence: BTreeMap<Nonce, BootInstant>,
 }
 
 impl Seeking {
     pub(crate) fn new(now: BootInstant) -> Self {
-        Self { seen: None, step: Step::Watching, look: true, pause: now, evidence: BTreeMap::new() }
+        Self {
+            seen: None,
+            step: Step::Watching,
+            look: true,
+            pause: now,
+            read_at: now,
+            evidence: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn is_candidate(&self) -> bool {
@@ -182,21 +191,27 @@ impl Seeking {
         Some(StoreRequest::WriteLease { expect, record })
     }
 
-    /// The answer to a request; gives the owner that this replica has become by it. `known` is the last
-    /// generation that anybody is known to have seen.
+    fn basis<'a>(&'a self, replaced_seen: BootInstant, table: Option<&'a Sealed>) -> Basis<'a> {
+        Basis { replaced_seen, read_at: self.read_at, evidence: &self.evidence, table }
+    }
+
+    /// The answer to a request; gives the owner that this replica has become by it, and whose session
+    /// table it begins with. `known` is the last generation that anybody is known to have seen, `table`
+    /// whose table this replica holds.
     pub(crate) fn reply<M>(
         &mut self,
         cx: Context<'_>,
         me: &Holder,
         known: Generation,
-        id: RequestId,
-        reply: StoreReply,
-    ) -> Option<Owner<M>> {
+        table: Option<&Sealed>,
+        (id, reply): (RequestId, StoreReply),
+    ) -> Option<(Owner<M>, Option<Sealed>)> {
         match std::mem::replace(&mut self.step, Step::Watching) {
             Step::Looking(sent_as) if sent_as == id => self.looked(cx.now, reply),
             Step::Reading(sent_as) if sent_as == id => self.read(cx.now, reply),
             Step::Taking { id: sent_as, found, replaces, taken } if sent_as == id => {
-                let fence = fence(found.record.as_ref(), me, cx.settings, known, replaces.at, &self.evidence);
+                let basis = self.basis(replaces.at, table);
+                let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
                 if mutated(Mutant::ServeBeforeFence) && matches!(reply, StoreReply::Written { .. }) {
                     return Some(own(cx, found.version, fence, taken, cx.now));
                 }
@@ -211,7 +226,8 @@ impl Seeking {
                 self.pause = cx.now + RETRY_PAUSE;
                 if let StoreReply::Ledger(Some(found)) = reply {
                     self.pause = cx.now;
-                    let fence = fence(found.record.as_ref(), me, cx.settings, known, since, &self.evidence);
+                    let basis = self.basis(since, table);
+                    let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
                     self.step = Step::Taken { found, fence, taken };
                 }
             }
@@ -241,7 +257,10 @@ impl Seeking {
 
     fn read(&mut self, now: BootInstant, reply: StoreReply) {
         match reply {
-            StoreReply::Ledger(Some(found)) => self.step = Step::Read(found),
+            StoreReply::Ledger(Some(found)) => {
+                self.read_at = now;
+                self.step = Step::Read(found);
+            }
             StoreReply::Ledger(None) => self.pause = now + LEASE_DURATION,
             _ => self.pause = now + RETRY_PAUSE,
         }
@@ -286,14 +305,22 @@ impl Seeking {
 }
 
 /// (3) is known to be written: this replica decides from now on.
-fn own<M>(cx: Context<'_>, version: Version, fence: Fence, taken: Taken, sent: BootInstant) -> Owner<M> {
+fn own<M>(
+    cx: Context<'_>,
+    version: Version,
+    fence: Fence,
+    taken: Taken,
+    sent: BootInstant,
+) -> (Owner<M>, Option<Sealed>) {
     let Taken { lease, sent: since } = taken;
     let limits = Limits::fenced(&fence.record, cx.settings.limits());
-    Owner {
+    let owner = Owner {
         tenure: Tenure::new(lease.uid, lease.version, lease.record.transitions, since),
         seats: Seats::new(fence.record.generation, limits),
         book: Book::new(version, fence.record, sent),
         waiting: Waiting::new(),
         recovery_ends: fence.recovery_ends,
-    }
+        shortened_by: fence.shortened_by,
+    };
+    (owner, fence.table)
 }

@@ -377,12 +377,21 @@ impl World {
         }
     }
 
+    /// Told to stop; most of the time another takes its table.
     fn release(&mut self, node: usize) {
-        if self.nodes[node].paused_until <= self.now {
-            let now = self.nodes[node].clock(self.now);
-            self.nodes[node].replica.release(now);
-            self.pump(node);
+        if self.nodes[node].paused_until > self.now {
+            return;
         }
+        let now = self.nodes[node].clock(self.now);
+        let table = self.nodes[node].replica.hand_over(now);
+        let other = (node + 1 + self.rng.below(REPLICAS as u64 - 1) as usize) % REPLICAS;
+        let reached = self.nodes[other].paused_until <= self.now && self.rng.chance(80);
+        let successor = table.filter(|_| reached).and_then(|table| {
+            let other = &mut self.nodes[other];
+            other.replica.accept_handover(other.clock(self.now), table)
+        });
+        self.nodes[node].replica.handed_over(now, successor);
+        self.pump(node);
     }
 
     fn recreate_lease(&mut self) {
