@@ -6,6 +6,7 @@
 mod crds;
 mod deletion;
 mod elections;
+mod evidence;
 mod grants;
 mod groups;
 mod ledgers;

@@ -33,7 +33,8 @@ impl Categorized for ApplyError {
         match self {
             ApplyError::Api(error) => error.category(),
             ApplyError::Pki(error) => error.category(),
-            ApplyError::Taken(_) => Category::User,
+            // What belongs to somebody else is in no cache, so that it went is no event: it has to be looked at again.
+            ApplyError::Taken(_) => Category::Cluster,
         }
     }
 }
@@ -41,8 +42,12 @@ impl Categorized for ApplyError {
 impl ApplyError {
     /// Whether the user has to know; the rest is logged and tried again.
     pub fn is_told(&self) -> bool {
-        let forbidden = matches!(self, ApplyError::Api(error) if error.is_forbidden());
-        forbidden || self.category() != Category::Cluster
+        let refused = match self {
+            ApplyError::Api(error) => error.is_forbidden(),
+            ApplyError::Taken(_) => true,
+            ApplyError::Pki(_) => false,
+        };
+        refused || self.category() != Category::Cluster
     }
 }
 

@@ -1,0 +1,167 @@
+//! A real server process against the API server: how soon it ends a recovery, by what is known of the owner before (R6b).
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use genie_lm::api::SeatLedger;
+use k8s_openapi::{
+    api::core::v1::{Pod, Secret},
+    jiff::Timestamp,
+};
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use crate::support::{DEADLINE, Place, record};
+
+const SERVER: &str = "cad-license-server";
+
+/// A server, as the Deployment would start it; killed at the end.
+struct Server {
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn mount(place: &Place, secret: &str, folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (name, bytes) in place.there::<Secret>(secret).await.data.unwrap() {
+        std::fs::write(folder.join(name), bytes.0).unwrap();
+    }
+}
+
+async fn serve(place: &Place, pod_uid: &str) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls", "peer", "keys"] {
+        mount(place, &format!("{SERVER}-{name}"), &folder.path().join(name)).await;
+    }
+    std::fs::create_dir(folder.path().join("pools")).unwrap();
+    std::fs::write(folder.path().join("pools/products"), "cad\n").unwrap();
+    let process = Command::new(env!("CARGO_BIN_EXE_genie-lm"))
+        .args(["serve", "--kubernetes", "--listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0"])
+        .args(["--http-listen=127.0.0.1:0", "--config"])
+        .arg(folder.path())
+        .env("KUBECONFIG", std::env::var_os("GENIE_LM_CONTROLPLANE_KUBECONFIG").unwrap())
+        .envs([("POD_NAME", "next"), ("POD_UID", pod_uid), ("POD_NAMESPACE", &place.namespace)])
+        .envs([("NODE_NAME", "other"), ("POD_IP", "127.0.0.1"), ("POD_INSTANCE", SERVER)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Server { process, _folder: folder }
+}
+
+/// A pod of the server, whose container ran from 100 s to 50 s ago and was then evicted; gives its UID.
+async fn evicted(place: &Place, reason: &str) -> String {
+    let labels = json!({ "app.kubernetes.io/name": "genie-lm", "app.kubernetes.io/instance": SERVER });
+    let spec = json!({ "containers": [{ "name": "server", "image": "genie-lm:test" }] });
+    let pod: Pod =
+        place.create(json!({ "metadata": { "name": "lost", "labels": labels }, "spec": spec })).await;
+    let ended = json!({
+        "containerID": "containerd://1", "reason": reason, "exitCode": 137,
+        "startedAt": at(100), "finishedAt": at(50),
+    });
+    let container = json!({
+        "name": "server", "image": "genie-lm:test", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": ended },
+    });
+    let status = Patch::Merge(json!({ "status": { "phase": "Failed", "containerStatuses": [container] } }));
+    place.api::<Pod>().patch_status("lost", &PatchParams::default(), &status).await.unwrap();
+    pod.uid().unwrap()
+}
+
+fn second(ago: i64) -> i64 {
+    Timestamp::now().as_second() - ago
+}
+
+fn at(ago: i64) -> String {
+    Timestamp::from_second(second(ago)).unwrap().to_string()
+}
+
+fn held_by(uid: &str, started: i64) -> Value {
+    let mut record = record("lost", 1, 2);
+    record["holder"]["podUid"] = json!(uid);
+    record["holder"]["started"] = json!(started);
+    record["ttlMs"] = json!(10_000);
+    record
+}
+
+async fn place() -> Place {
+    let place = Place::new("evidence").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "session": { "ttl": "10s" } })).await;
+    place
+}
+
+fn owned(recovering: bool) -> impl Fn(&SeatLedger) -> bool {
+    move |ledger| {
+        let record = ledger.status.as_ref().and_then(|status| status.record.as_ref());
+        record.is_some_and(|record| record.generation.0 == 2 && record.recovering == recovering)
+    }
+}
+
+/// Ten seconds of ttl are recovered from in 12.2 s; without evidence the horizon of 600 s counts.
+async fn recovers_soon(place: &Place) {
+    place.until::<SeatLedger>("cad", "is taken over, in recovery", owned(true)).await;
+    let begun = Instant::now();
+    place.until::<SeatLedger>("cad", "has recovered", owned(false)).await;
+    assert!(begun.elapsed() > Duration::from_secs(5), "the tokens of the owner before had not run out");
+}
+
+async fn does_not_recover_soon(place: &Place) {
+    place.until::<SeatLedger>("cad", "is taken over, in recovery", owned(true)).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let early = async {
+        while Instant::now() < deadline {
+            let ledger = place.there::<SeatLedger>("cad").await;
+            assert!(!owned(false)(&ledger), "the recovery ended without evidence");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, early).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_whose_kubelet_reported_its_end_is_recovered_from_within_a_ttl() {
+    let place = place().await;
+    let uid = evicted(&place, "Error").await;
+    place.write_record("cad", held_by(&uid, second(99))).await.unwrap();
+    let _server = serve(&place, "next").await;
+    recovers_soon(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_before_in_the_same_pod_is_recovered_from_within_a_ttl() {
+    let place = place().await;
+    place.write_record("cad", held_by("same", second(99))).await.unwrap();
+    let _server = serve(&place, "same").await;
+    recovers_soon(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_only_inferred_is_no_evidence() {
+    let place = place().await;
+    let uid = evicted(&place, "ContainerStatusUnknown").await;
+    place.write_record("cad", held_by(&uid, second(99))).await.unwrap();
+    let _server = serve(&place, "next").await;
+    does_not_recover_soon(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_run_before_is_no_evidence_for_the_process_after_it() {
+    let place = place().await;
+    let uid = evicted(&place, "Error").await;
+    place.write_record("cad", held_by(&uid, second(40))).await.unwrap();
+    let _server = serve(&place, "next").await;
+    does_not_recover_soon(&place).await;
+}
