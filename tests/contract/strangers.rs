@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::harness::{PATIENCE, Server, eventually, operation};
 
@@ -153,20 +155,32 @@ async fn a_half_sent_request_on_the_metrics_port_does_not_keep_the_server_from_s
     assert!(server.stop().success());
 }
 
+/// Keeps `count` requests without an end open: the server drops each after a while, and another takes its place.
+async fn keep_open(mut client: h2::client::SendRequest<Bytes>, count: usize) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.len() < count {
+            client = client.ready().await.unwrap();
+            let request = http::Request::post("https://genie-lm/v1/validate").body(()).unwrap();
+            let (response, mut body) = client.send_request(request, false).unwrap();
+            body.send_data(vec![b'x'; 100].into(), false).unwrap();
+            open.spawn(async move {
+                let _ = response.await;
+                drop(body);
+            });
+        }
+        open.join_next().await;
+    }
+}
+
 #[tokio::test]
 async fn requests_that_never_end_fill_a_bounded_number_of_places_and_give_them_back() {
     let server = Server::start();
-    let mut open = Vec::new();
+    let mut open = JoinSet::new();
     for _ in 0..20 {
-        let (mut client, connection) = h2::client::handshake(server.tls("h2").await).await.unwrap();
+        let (client, connection) = h2::client::handshake(server.tls("h2").await).await.unwrap();
         tokio::spawn(connection);
-        for _ in 0..200 {
-            let request = http::Request::post("https://genie-lm/v1/validate").body(()).unwrap();
-            client = client.ready().await.unwrap();
-            let (_, mut body) = client.send_request(request, false).unwrap();
-            body.send_data(vec![b'x'; 100].into(), false).unwrap();
-            open.push((client.clone(), body));
-        }
+        open.spawn(keep_open(client, 200));
     }
     eventually("all places are taken", async || {
         let (status, head, _) = server.http("POST", "/v1/validate", b"{}").await;

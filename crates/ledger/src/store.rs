@@ -10,6 +10,7 @@ pub struct RequestId(pub u64);
 
 /// One request for the store. The driver sends it once, with a deadline and no retry of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "one is made every few seconds, and sent away")]
 pub enum StoreRequest {
     /// A linearizable read of the Lease.
     ReadLease,

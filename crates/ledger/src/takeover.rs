@@ -49,11 +49,11 @@ enum Step {
     /// (2) The Lease is being written, over the state `replaces`.
     Taking { id: RequestId, found: ObservedLedger, replaces: Seen, taken: Taken },
     /// (2) is done, (3) is to be sent.
-    Taken { found: ObservedLedger, fence: Fence, taken: Taken },
+    Taken { found: ObservedLedger, fence: Box<Fence>, taken: Taken },
     /// The mutant's (1), after (2).
     Reread { id: Option<RequestId>, since: BootInstant, taken: Taken },
     /// (3) The ledger is being fenced.
-    Fencing { id: RequestId, sent: BootInstant, fence: Fence, taken: Taken },
+    Fencing { id: RequestId, sent: BootInstant, fence: Box<Fence>, taken: Taken },
 }
 
 /// A follower's or candidate's state.
@@ -228,12 +228,12 @@ impl Seeking {
                     self.pause = cx.now;
                     let basis = self.basis(since, table);
                     let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
-                    self.step = Step::Taken { found, fence, taken };
+                    self.step = Step::Taken { found, fence: Box::new(fence), taken };
                 }
             }
             Step::Fencing { id: sent_as, sent, fence, taken } if sent_as == id => match reply {
                 StoreReply::Written { version } => {
-                    return Some(own(cx, version, fence, taken, sent));
+                    return Some(own(cx, version, *fence, taken, sent));
                 }
                 StoreReply::Conflict => self.pause = cx.now,
                 _ => self.pause = cx.now + RETRY_PAUSE,
@@ -279,7 +279,7 @@ impl Seeking {
                 taken.lease.version = version;
                 self.saw(now, taken.lease.clone());
                 self.pause = now;
-                self.step = Step::Taken { found, fence, taken };
+                self.step = Step::Taken { found, fence: Box::new(fence), taken };
             }
             StoreReply::Conflict => {
                 self.look = true;
