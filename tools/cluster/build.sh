@@ -12,6 +12,8 @@ bin=$cache/cluster/$key/bin
 control_plane="
 pki         pki                      .
 etcd        etcd                     go.etcd.io/etcd/server/v3
+etcd        etcdctl                  go.etcd.io/etcd/etcdctl/v3
+etcd        etcdutl                  go.etcd.io/etcd/etcdutl/v3
 kubernetes  kubectl                  k8s.io/kubernetes/cmd/kubectl
 kubernetes  kube-apiserver           k8s.io/kubernetes/cmd/kube-apiserver
 kubernetes  kube-controller-manager  k8s.io/kubernetes/cmd/kube-controller-manager

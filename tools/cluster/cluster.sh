@@ -11,6 +11,8 @@ usage: cluster.sh control-plane  VERB [--state DIR]     etcd, API server and con
 verbs: up | down | status
        stop DAEMON [SIGNAL]      TERM by default; STOP pauses
        start DAEMON              what was stopped, or goes on after STOP
+       etcd-save FILE            a snapshot of all that is stored
+       etcd-restore FILE         sets it back to a snapshot; etcd and the API server start again
        load-image ARCHIVE.tar    into every node
        node-down N | node-up N   cuts node N off the network, and back
 TEXT
@@ -125,6 +127,7 @@ case $verb in
   status) [ ! -f "$state/bin" ] || PATH=$(<"$state/bin"):$PATH; status ;;
   stop) [ $# -ge 1 ] || usage; need_up; lock; stop "$@" ;;
   start) [ $# -eq 1 ] || usage; need_up; lock; start "$1" ;;
+  etcd-save | etcd-restore) [ $# -eq 1 ] || usage; need_up; lock; "${verb/-/_}" "$1" ;;
   load-image | node-down | node-up)
     [ "$mode" = nodes ] || die "$verb needs nodes, which control-plane has none of"
     [ $# -eq 1 ] || usage

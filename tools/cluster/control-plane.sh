@@ -1,5 +1,6 @@
 # etcd, the API server and the controllers: all of Kubernetes that needs no node.
-# Takes $state, $host, $port (of the API server), $mode; gives start_control_plane, start_scheduler, kube.
+# Takes $state, $host, $port (of the API server), $mode; gives start_control_plane, start_scheduler, kube, etcd_save,
+# etcd_restore.
 
 # kubectl as the administrator of this cluster.
 kube() { kubectl --kubeconfig "$state/admin.kubeconfig" --request-timeout=5s "$@"; }
@@ -20,9 +21,31 @@ start_etcd() {
   client=http://127.0.0.1:$(free_port)
   peer=http://127.0.0.1:$(free_port)
   echo "$client" >"$state/etcd.url"
+  echo "$peer" >"$state/etcd.peer"
   daemon etcd "$bin/etcd" --name test --data-dir "$state/etcd" --log-level warn $durability \
     --listen-client-urls "$client" --advertise-client-urls "$client" \
     --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "test=$peer"
+}
+
+# A snapshot of all that is stored, as an operator's backup takes it.
+etcd_save() { etcdctl --endpoints "$(<"$state/etcd.url")" snapshot save "$1" >>"$state/log/etcd-snapshot.log" 2>&1; }
+
+# Sets the store back to a snapshot. Revisions go on far above any that was seen, as Kubernetes wants it: a watch that
+# stood at a revision of the time that is undone begins anew.
+etcd_restore() {
+  local peer
+  peer=$(<"$state/etcd.peer")
+  [ -f "$1" ] || die "there is no snapshot $1"
+  rm -rf "$state/etcd.restored"
+  etcdutl snapshot restore "$1" --data-dir "$state/etcd.restored" --bump-revision 1000000000 --mark-compacted \
+    --name test --initial-cluster "test=$peer" --initial-advertise-peer-urls "$peer" >>"$state/log/etcd-snapshot.log" 2>&1 ||
+    die "the snapshot $1 cannot be restored; see $state/log/etcd-snapshot.log"
+  stop apiserver
+  stop etcd
+  rm -rf "$state/etcd"
+  mv "$state/etcd.restored" "$state/etcd"
+  start etcd
+  start apiserver
 }
 
 start_apiserver() {

@@ -133,6 +133,16 @@ soon 30 k get --raw /readyz
 must k get configmap counted
 ok
 
+it "a snapshot that is restored takes back what came after it, and the API server goes on"
+must k create configmap before
+must nodes etcd-save "$work/snapshot"
+must k create configmap after
+must nodes etcd-restore "$work/snapshot"
+soon 30 k get configmap before
+if k get configmap after >/dev/null 2>&1; then fail "what came after the snapshot is still there"; fi
+must k create configmap after
+ok
+
 it "a node that is cut off is found out, and is back when it is joined again"
 away=$(k get pods -l app=web --field-selector spec.nodeName=n2 -o jsonpath='{.items[0].status.podIP}')
 must nodes node-down 2
