@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use genie_ledger::{Role, SessionId};
 use genie_proto::v1::{self, admin_server::Admin};
+use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::clock::{boot_now, wall_now};
+use super::clock::SharedClock;
 use super::directory::Directory;
 use super::pool::{Pool, SessionInfo};
 use super::words;
@@ -18,6 +19,7 @@ const DEFAULT_PAGE: u32 = 100;
 
 /// See the module.
 pub(crate) struct AdminService {
+    pub(crate) clock: SharedClock,
     pub(crate) directory: Arc<Directory>,
     /// What could not be used of the configuration, one sentence each.
     pub(crate) problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
@@ -31,7 +33,7 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let pools = self.pools(&request.get_ref().product)?;
         Ok(Response::new(v1::GetStatusResponse {
-            pools: pools.iter().map(|pool| pool_status(pool)).collect(),
+            pools: pools.iter().map(|pool| pool_status(pool, &self.clock)).collect(),
             problems: (self.problems)(),
             version: env!("CARGO_PKG_VERSION").into(),
         }))
@@ -101,9 +103,9 @@ impl std::fmt::Display for Page {
     }
 }
 
-fn pool_status(pool: &Pool) -> v1::PoolStatus {
+fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
     let (view, status) = (pool.view(), pool.status());
-    let recovery_left = status.recovery_ends.map(|end| end.since(boot_now()));
+    let recovery_left = status.recovery_ends.map(|end| end.since(clock.boot()));
     let role = match status.role {
         Role::Owner if recovery_left.is_some() => "recovering",
         Role::Owner => "owner",
@@ -128,13 +130,13 @@ fn pool_status(pool: &Pool) -> v1::PoolStatus {
         recovery_left: recovery_left.map(words::duration),
         limits: status.limits.iter().map(limit).collect(),
         expire_time: view.plan.validity.not_after.as_ref().map(|time| words::timestamp(time.0)),
-        grants: grants(&view),
+        grants: grants(&view, clock.wall()),
     }
 }
 
-fn grants(view: &PlanView) -> Vec<v1::GrantStatus> {
+fn grants(view: &PlanView, now: Timestamp) -> Vec<v1::GrantStatus> {
     let status = |grant: &crate::license::GrantView| {
-        let judgment = view.judge(grant, &[], wall_now(), Use::Begin);
+        let judgment = view.judge(grant, &[], now, Use::Begin);
         v1::GrantStatus {
             namespace: grant.plan.namespace.clone(),
             name: grant.plan.name.clone(),

@@ -1,48 +1,37 @@
 //! The calls of port 1453, whatever the transport: request in, verdict out.
 //!
-//! Takes checked requests; finds the grant, judges it, asks the ledger, words the answer. Seat operations that
-//! another replica decides go through [`Peers`].
+//! Takes requests; finds the grant, judges it, asks the ledger, words the answer. What another replica decides is
+//! [decided](super::decide) there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use genie_ledger::{Answer, CheckoutRequest as LedgerCheckout, Claim, Role};
+use genie_ledger::{Answer, BootInstant, CheckoutRequest as LedgerCheckout, Claim, Role};
 use genie_proto::v1;
 
-use super::clock::wall_now;
+use super::clock::SharedClock;
+use super::decide::{Attempt, Patience};
 use super::directory::{Directory, Found, LookUp};
 use super::error::CallError;
 use super::metrics::Metrics;
-use super::peers::{Call, Peers, Reply};
+use super::peers::{Call, Peers};
 use super::pool::{Meta, Pool};
 use super::request::{self, Caller};
 use super::words::{self, Words};
 use crate::license::{ActivationClaim, Judgment, Keyring, Use};
 
-/// Longest a call may wait for anything; clients retry within their own deadlines.
+/// Longest that a call waits for anything, unless its caller says how long it will; clients retry within their own
+/// deadlines.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// See the module. One for a process.
 pub(crate) struct Licensing {
+    pub(crate) clock: SharedClock,
     pub(crate) directory: Arc<Directory>,
     pub(crate) keyring: Keyring,
     pub(crate) peers: Peers,
+    pub(crate) patience: Patience,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// Whether a call may be passed on to another replica: one that was passed on may not, so that none goes round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// From a client.
-    Client,
-    /// From another replica.
-    Peer,
-}
-
-/// A seat operation's outcome: an answer, or that another replica decides.
-pub(crate) enum Here<T> {
-    Answer(T),
-    NotOwner,
 }
 
 impl Licensing {
@@ -68,7 +57,7 @@ impl Licensing {
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
             response.expire_time = judgment.expires.map(words::timestamp);
-            response.days_left = judgment.days_left(wall_now());
+            response.days_left = judgment.days_left(self.clock.wall());
             response.features = judgment.features;
         }
         Ok(response)
@@ -78,7 +67,7 @@ impl Licensing {
     fn judge(&self, caller: &Caller<'_>, features: &[String]) -> (Words, Option<(Found, Judgment)>) {
         match self.directory.find(&self.keyring, caller) {
             LookUp::Found(found) => {
-                let judgment = found.view.judge(found.grant(), features, wall_now(), Use::Begin);
+                let judgment = found.view.judge(found.grant(), features, self.clock.wall(), Use::Begin);
                 (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
@@ -89,12 +78,19 @@ impl Licensing {
     pub(crate) async fn checkout(
         &self,
         request: v1::CheckoutRequest,
-        origin: Origin,
-    ) -> Result<Here<v1::CheckoutResponse>, CallError> {
-        let (caller, operation, count) = request::checkout(&request)?;
+        deadline: BootInstant,
+    ) -> Result<v1::CheckoutResponse, CallError> {
+        self.decided(deadline, || Call::Checkout(request.clone()), || self.checkout_here(&request)).await
+    }
+
+    pub(crate) async fn checkout_here(
+        &self,
+        request: &v1::CheckoutRequest,
+    ) -> Result<Attempt<v1::CheckoutResponse>, CallError> {
+        let (caller, operation, count) = request::checkout(request)?;
         let (found, judgment) = match self.judge(&caller, &request.features) {
             (_, Some((found, judgment))) if judgment.is_authorized() => (found, judgment),
-            (words, _) => return Ok(Here::Answer(self.refused_checkout(words))),
+            (words, _) => return Ok(Attempt::Done(self.refused_checkout(words))),
         };
         let limits =
             found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
@@ -105,20 +101,18 @@ impl Licensing {
         let meta = Meta {
             client: request.client.clone(),
             features: features.clone(),
-            started: wall_now(),
+            started: self.clock.wall(),
             adopted: false,
         };
         let ledger =
             LedgerCheckout { operation, grant: found.grant().id, limits, count, meta: Arc::new(meta) };
-        let answer = match found.pool.checkout(ledger, CALL_DEADLINE).await {
-            Answer::NotOwner { address } => {
-                return self.pass_on(&found.pool, address, origin, Call::Checkout(request)).await?.checkout();
-            }
+        let answer = match found.pool.checkout(ledger, self.clock.boot() + CALL_DEADLINE).await {
+            Answer::NotOwner { .. } => return Ok(Attempt::Elsewhere(found.pool)),
             Answer::Unavailable { retry_after } => return Err(words::unavailable(&found.pool, retry_after)),
             answer => answer,
         };
         let response = self.checked_out(&found, &judgment, features, count.get(), answer);
-        Ok(Here::Answer(response))
+        Ok(Attempt::Done(response))
     }
 
     fn checked_out(
@@ -150,36 +144,41 @@ impl Licensing {
     pub(crate) async fn renew(
         &self,
         request: v1::RenewRequest,
-        origin: Origin,
-    ) -> Result<Here<v1::RenewResponse>, CallError> {
+        deadline: BootInstant,
+    ) -> Result<v1::RenewResponse, CallError> {
+        let here = || std::future::ready(self.renew_here(&request));
+        self.decided(deadline, || Call::Renew(request.clone()), here).await
+    }
+
+    pub(crate) fn renew_here(
+        &self,
+        request: &v1::RenewRequest,
+    ) -> Result<Attempt<v1::RenewResponse>, CallError> {
         let operation = request::operation(&request.operation_id)?;
         request::client(request.client.as_ref())?;
         let token = request::session(&request.session)?;
         let Some((pool, claim)) = self.open(token)? else {
-            return Ok(Here::Answer(self.renewed(words::session_unknown())));
+            return Ok(Attempt::Done(self.renewed(words::session_unknown())));
         };
-        if origin == Origin::Client && pool.role() != Role::Owner {
+        if pool.role() != Role::Owner {
             // Not judged here: this replica's plan may be older than the owner's.
-            let owner = pool.status().owner.map(|owner| owner.address);
-            return self.pass_on(&pool, owner, origin, Call::Renew(request)).await?.renew();
+            return Ok(Attempt::Elsewhere(pool));
         }
         let view = pool.view();
         let judgment = match view.grant(claim.grant) {
-            Some(grant) => view.judge(grant, &[], wall_now(), Use::GoOn),
-            None => return Ok(Here::Answer(self.renewed(words::revoked()))),
+            Some(grant) => view.judge(grant, &[], self.clock.wall(), Use::GoOn),
+            None => return Ok(Attempt::Done(self.renewed(words::revoked()))),
         };
         if !judgment.is_authorized() {
-            return Ok(Here::Answer(self.renewed(Words::from(&judgment))));
+            return Ok(Attempt::Done(self.renewed(Words::from(&judgment))));
         }
         let client = request.client.clone();
         let meta = || {
             let features = view.features_of(&claim.limits);
-            Arc::new(Meta { client: client.clone(), features, started: wall_now(), adopted: true })
+            Arc::new(Meta { client: client.clone(), features, started: self.clock.wall(), adopted: true })
         };
         match pool.renew(&claim, operation, meta) {
-            Answer::NotOwner { address } => {
-                self.pass_on(&pool, address, origin, Call::Renew(request)).await?.renew()
-            }
+            Answer::NotOwner { .. } => Ok(Attempt::Elsewhere(pool)),
             Answer::Unavailable { retry_after } => Err(words::unavailable(&pool, retry_after)),
             Answer::Granted { claim, valid_for, renew_after, adopted } => {
                 let mut response = self.renewed(Words::from(&judgment));
@@ -191,9 +190,9 @@ impl Licensing {
                 if let Some(client) = client.filter(|_| !adopted) {
                     pool.describe(claim.session, client);
                 }
-                Ok(Here::Answer(response))
+                Ok(Attempt::Done(response))
             }
-            answer => Ok(Here::Answer(self.renewed(words::refusal(&view, claim.count.get(), answer)))),
+            answer => Ok(Attempt::Done(self.renewed(words::refusal(&view, claim.count.get(), answer)))),
         }
     }
 
@@ -204,20 +203,26 @@ impl Licensing {
     pub(crate) async fn checkin(
         &self,
         request: v1::CheckinRequest,
-        origin: Origin,
-    ) -> Result<Here<v1::CheckinResponse>, CallError> {
+        deadline: BootInstant,
+    ) -> Result<v1::CheckinResponse, CallError> {
+        let here = || std::future::ready(self.checkin_here(&request));
+        self.decided(deadline, || Call::Checkin(request.clone()), here).await
+    }
+
+    pub(crate) fn checkin_here(
+        &self,
+        request: &v1::CheckinRequest,
+    ) -> Result<Attempt<v1::CheckinResponse>, CallError> {
         let operation = request::operation(&request.operation_id)?;
         let token = request::session(&request.session)?;
         let Some((pool, claim)) = self.open(token)? else {
-            return Ok(Here::Answer(self.checked_in(words::session_unknown())));
+            return Ok(Attempt::Done(self.checked_in(words::session_unknown())));
         };
         match pool.checkin(&claim, operation) {
-            Answer::NotOwner { address } => {
-                self.pass_on(&pool, address, origin, Call::Checkin(request)).await?.checkin()
-            }
+            Answer::NotOwner { .. } => Ok(Attempt::Elsewhere(pool)),
             Answer::Unavailable { retry_after } => Err(words::unavailable(&pool, retry_after)),
-            Answer::Returned => Ok(Here::Answer(self.checked_in(words::returned()))),
-            answer => Ok(Here::Answer(self.checked_in(words::refusal(&pool.view(), 1, answer)))),
+            Answer::Returned => Ok(Attempt::Done(self.checked_in(words::returned()))),
+            answer => Ok(Attempt::Done(self.checked_in(words::refusal(&pool.view(), 1, answer)))),
         }
     }
 
@@ -236,20 +241,6 @@ impl Licensing {
         let Some((ledger, claim)) = self.keyring.open_session(token) else { return Ok(None) };
         let pool = self.directory.pool(ledger).ok_or_else(words::not_served_here)?;
         Ok(Some((pool, claim)))
-    }
-
-    async fn pass_on(
-        &self,
-        pool: &Pool,
-        address: Option<Arc<str>>,
-        origin: Origin,
-        call: Call,
-    ) -> Result<Reply, CallError> {
-        match (origin, address) {
-            (Origin::Peer, _) => Ok(Reply::NotOwner),
-            (Origin::Client, Some(address)) => self.peers.forward(&pool.id, &address, call).await,
-            (Origin::Client, None) => Err(words::unavailable(pool, words::TAKEOVER_RETRY)),
-        }
     }
 }
 

@@ -93,7 +93,7 @@ impl Directory {
                 _ => LookUp::Revoked,
             };
         }
-        // A key with a typing error hashes as it was written, and so is unknown like any other.
+        // A mistyped key hashes as it was written, and so is unknown like any other.
         let hash = match ActivationKey::parse(caller.key) {
             Ok(key) => KeyHash::of(key.as_str()),
             Err(_) => KeyHash::of(caller.key),

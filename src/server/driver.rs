@@ -9,24 +9,49 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::clock::boot_now;
 use super::pool::Pool;
 use super::store::{Observation, Store};
 
-/// Longest sleep: the runtime's timers do not count suspend, so a tick may be late by this much after a resume.
+/// Longest sleep: a replica that has nothing to do looks at the time this often.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// How long a stopping owner may take to give up its Lease; its successor needs no more than patience.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
+/// A replica that was pushed out need not press: others serve.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes names that were never used.
+pub(crate) type Nonces = Arc<dyn Fn() -> Nonce + Send + Sync>;
+
+/// Names that no two processes share.
+pub(crate) fn random_nonces() -> Nonces {
+    Arc::new(|| Nonce(uuid::Uuid::new_v4().to_string().into()))
+}
+
+/// Where a replica is, and how it is named.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// All but the nonce.
+    pub(crate) place: Holder,
+    pub(crate) nonces: Nonces,
+}
+
+impl Identity {
+    /// A new process, as the protocol counts: the same place under a name that was never used.
+    pub(crate) fn fresh(&self) -> Holder {
+        Holder { nonce: (self.nonces)(), ..self.place.clone() }
+    }
+}
 
 /// Runs until `stop` is canceled; then gives up the Lease, within a deadline.
 pub(crate) async fn drive<S: Store>(
     pool: Arc<Pool>,
     store: Arc<S>,
     mut observations: mpsc::Receiver<Observation>,
-    identity: Holder,
+    identity: Identity,
     mut me: Holder,
     stop: CancellationToken,
 ) {
+    let clock = pool.clock().clone();
     let mut under_way = JoinSet::new();
     let mut last = pool.role();
     let mut leaving = None;
@@ -47,39 +72,32 @@ pub(crate) async fn drive<S: Store>(
             }
             warn!(ledger = %pool.id, ?reason, "no longer part of this ledger; beginning anew under a fresh name");
             under_way.shutdown().await;
-            let ended = std::mem::replace(&mut me, fresh(&identity));
+            let ended = std::mem::replace(&mut me, identity.fresh());
             pool.renounce(ended.nonce, me.clone());
-            restart_pause(reason).await;
+            if reason != StopReason::Released {
+                clock.sleep(RESTART_PAUSE).await;
+            }
             continue;
         }
-        let sleep = due.map_or(MAX_SLEEP, |due| due.since(boot_now()).min(MAX_SLEEP));
+        let latest = clock.boot() + MAX_SLEEP;
+        let wake_up = due.map_or(latest, |due| due.min(latest));
+        // In this order always: the same events make the same run.
         tokio::select! {
+            biased;
+            () = stop.cancelled(), if leaving.is_none() => {
+                pool.release();
+                leaving = Some(clock.boot() + RELEASE_DEADLINE);
+            }
             Some(done) = under_way.join_next() => match done {
                 Ok((id, reply)) => pool.reply(id, reply),
                 Err(error) => warn!(ledger = %pool.id, %error, "a store request was lost"),
             },
             Some(observation) = observations.recv() => pool.observe(observation),
             () = pool.woken() => {}
-            () = tokio::time::sleep(sleep) => pool.tick(),
-            () = stop.cancelled(), if leaving.is_none() => {
-                pool.release();
-                leaving = Some(tokio::time::Instant::now() + RELEASE_DEADLINE);
-            }
+            () = clock.sleep_until(wake_up) => pool.tick(),
         }
-        if leaving.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+        if leaving.is_some_and(|deadline| clock.boot() >= deadline) {
             return;
         }
-    }
-}
-
-/// A new process, as the protocol counts: the same place under a name that was never used.
-pub(crate) fn fresh(identity: &Holder) -> Holder {
-    Holder { nonce: Nonce(uuid::Uuid::new_v4().to_string().into()), ..identity.clone() }
-}
-
-/// A replica that was pushed out need not press: others serve.
-async fn restart_pause(reason: StopReason) {
-    if reason != StopReason::Released {
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

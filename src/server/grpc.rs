@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use genie_ledger::BootInstant;
 use genie_proto::v1::{self, licensing_server};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::calls::{Here, Licensing, Origin};
+use super::calls::Licensing;
 use super::error::CallError;
-use super::words;
+use super::request;
 
 /// See the module.
 pub(crate) struct Grpc(pub(crate) Arc<Licensing>);
@@ -48,18 +49,21 @@ impl licensing_server::Licensing for Grpc {
         &self,
         request: Request<v1::CheckoutRequest>,
     ) -> Result<Response<v1::CheckoutResponse>, Status> {
-        Ok(Response::new(answer(self.0.checkout(request.into_inner(), Origin::Client).await?)?))
+        let deadline = self.deadline(&request);
+        Ok(Response::new(self.0.checkout(request.into_inner(), deadline).await?))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
-        Ok(Response::new(answer(self.0.renew(request.into_inner(), Origin::Client).await?)?))
+        let deadline = self.deadline(&request);
+        Ok(Response::new(self.0.renew(request.into_inner(), deadline).await?))
     }
 
     async fn checkin(
         &self,
         request: Request<v1::CheckinRequest>,
     ) -> Result<Response<v1::CheckinResponse>, Status> {
-        Ok(Response::new(answer(self.0.checkin(request.into_inner(), Origin::Client).await?)?))
+        let deadline = self.deadline(&request);
+        Ok(Response::new(self.0.checkin(request.into_inner(), deadline).await?))
     }
 
     async fn borrow(&self, _: Request<v1::BorrowRequest>) -> Result<Response<v1::BorrowResponse>, Status> {
@@ -82,14 +86,9 @@ impl licensing_server::Licensing for Grpc {
     }
 }
 
-/// A client's call is passed on until it is answered, so "not the owner" cannot be its outcome; should it be, the
-/// caller retries.
-pub(crate) fn answer<T>(here: Here<T>) -> Result<T, CallError> {
-    match here {
-        Here::Answer(answer) => Ok(answer),
-        Here::NotOwner => Err(CallError::Unavailable {
-            message: "ownership has just moved; retry with the same operation id".into(),
-            retry_after: words::TAKEOVER_RETRY,
-        }),
+impl Grpc {
+    /// When the caller gives up.
+    fn deadline<T>(&self, request: &Request<T>) -> BootInstant {
+        self.0.clock.boot() + request::patience(request.metadata().get("grpc-timeout").map(|v| v.as_bytes()))
     }
 }

@@ -33,8 +33,5 @@ pub(crate) async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(text));
     let router = super::listener::bounded(router);
-    super::listener::serve(listener, router, Arc::new(Metrics::new()), stop, |tcp| {
-        std::future::ready(Ok(tcp))
-    })
-    .await;
+    super::listener::serve(listener, router, None, stop, |tcp| std::future::ready(Ok(tcp))).await;
 }

@@ -11,13 +11,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use genie_ledger::BootInstant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::calls::{Licensing, Origin};
+use super::calls::Licensing;
 use super::error::CallError;
-use super::grpc::{BORROW, answer};
-use super::openapi;
+use super::grpc::BORROW;
+use super::{openapi, request};
 
 type Calls = State<Arc<Licensing>>;
 type Answer<T> = Result<Json<T>, Problem>;
@@ -40,19 +41,19 @@ pub(crate) fn router(licensing: Arc<Licensing>) -> Router {
         .route(
             "/v1/checkout",
             post(async |State(calls): Calls, body: Input| -> Answer<_> {
-                Ok(Json(answer(calls.checkout(parse(body)?, Origin::Client).await?)?))
+                Ok(Json(calls.checkout(parse(body)?, deadline(&calls)).await?))
             }),
         )
         .route(
             "/v1/renew",
             post(async |State(calls): Calls, body: Input| -> Answer<_> {
-                Ok(Json(answer(calls.renew(parse(body)?, Origin::Client).await?)?))
+                Ok(Json(calls.renew(parse(body)?, deadline(&calls)).await?))
             }),
         )
         .route(
             "/v1/checkin",
             post(async |State(calls): Calls, body: Input| -> Answer<_> {
-                Ok(Json(answer(calls.checkin(parse(body)?, Origin::Client).await?)?))
+                Ok(Json(calls.checkin(parse(body)?, deadline(&calls)).await?))
             }),
         )
         .route("/v1/borrow", post(async || Problem::from(BORROW)))
@@ -62,6 +63,11 @@ pub(crate) fn router(licensing: Arc<Licensing>) -> Router {
             Problem::new(StatusCode::NOT_FOUND, "not found", "there is no such call; see /v1/openapi.json")
         })
         .with_state(licensing)
+}
+
+/// Callers in JSON have no header that says how long they wait.
+fn deadline(calls: &Licensing) -> BootInstant {
+    calls.clock.boot() + request::patience(None)
 }
 
 type Input = Result<Bytes, BytesRejection>;

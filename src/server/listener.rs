@@ -24,14 +24,15 @@ use tokio_util::task::TaskTracker;
 
 use super::json::Problem;
 use super::metrics::Metrics;
+use super::request;
 
 /// Connections at one time: each costs some 20 kB idle.
 pub(crate) const MAX_CONNECTIONS: usize = 4_000;
 /// A handshake is two round trips; a client that takes longer is not one of ours.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// Time to read one request's head, and to serve one request with its body.
+/// Time to read one request's head, and its body; to serve it, it has what its caller gives it besides.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+const BODY_DEADLINE: Duration = Duration::from_secs(5);
 /// Requests at one time on all connections: with bodies of 16 kB that never end they cost 64 MB.
 const MAX_REQUESTS: usize = 4_000;
 /// Largest request body; the largest honest one has some 3 kB.
@@ -59,10 +60,12 @@ async fn deadline(State(places): State<Arc<Semaphore>>, request: Request, next: 
     let Ok(_place) = places.try_acquire() else {
         return Problem::busy("the server answers as many requests as it can; retry").into_response();
     };
-    match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+    let asked = request.headers().get("grpc-timeout").map(|value| value.as_bytes());
+    let limit = request::patience(asked) + BODY_DEADLINE;
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = format!("the request was not complete within {} s", REQUEST_DEADLINE.as_secs());
+            let detail = format!("the request was not complete within {} s", limit.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, "request timeout", detail).into_response()
         }
     }
@@ -88,11 +91,11 @@ impl Connection for TcpStream {
 }
 
 /// Serves `router` on `listener` until `stop`; then lets open calls end, within a deadline. `handshake` makes a
-/// connection of a TCP stream.
+/// connection of a TCP stream. `metrics` count the connections, where they are of interest.
 pub(crate) async fn serve<C, H, F>(
     listener: TcpListener,
     router: Router,
-    metrics: Arc<Metrics>,
+    metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
     handshake: H,
 ) where
@@ -116,7 +119,7 @@ pub(crate) async fn serve<C, H, F>(
             () = stop.cancelled() => break,
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            metrics.refused("full");
+            refused(metrics.as_deref(), "full");
             continue;
         };
         let (router, metrics, stop, handshake) =
@@ -125,15 +128,14 @@ pub(crate) async fn serve<C, H, F>(
             let _ = tcp.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake(tcp)).await {
                 Ok(Ok(ready)) => {
-                    metrics.connections.inc();
+                    let _counted = metrics.as_deref().map(Metrics::connected);
                     connection(ready, router, stop).await;
-                    metrics.connections.dec();
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "no TLS");
-                    metrics.refused("tls");
+                    refused(metrics.as_deref(), "tls");
                 }
-                Err(_) => metrics.refused("timeout"),
+                Err(_) => refused(metrics.as_deref(), "timeout"),
             }
             drop(place);
         });
@@ -141,6 +143,12 @@ pub(crate) async fn serve<C, H, F>(
     open.close();
     if tokio::time::timeout(DRAIN_DEADLINE, open.wait()).await.is_err() {
         tracing::info!(connections = open.len(), "connections were cut after the drain deadline");
+    }
+}
+
+fn refused(metrics: Option<&Metrics>, reason: &'static str) {
+    if let Some(metrics) = metrics {
+        metrics.refused(reason);
     }
 }
 

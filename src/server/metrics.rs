@@ -20,13 +20,29 @@ struct RefusedLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassedLabels {
+    outcome: &'static str,
+}
+
+/// What became of a call that was passed on to an owner.
+pub(crate) enum Passed {
+    /// It was answered.
+    Answered,
+    /// The owner was not reached, or was none.
+    Unanswered,
+    /// Another owner was known before the answer came.
+    OwnerChanged,
+}
+
 /// One for a process.
 pub(crate) struct Metrics {
     registry: Registry,
     verdicts: Family<VerdictLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
-    /// Open connections on the client port.
-    pub(crate) connections: Gauge,
+    connections: Gauge,
+    passed: Family<PassedLabels, Counter>,
+    waiting: Gauge,
 }
 
 impl Metrics {
@@ -42,7 +58,15 @@ impl Metrics {
         );
         let connections = Gauge::default();
         registry.register("connections", "Open client connections", connections.clone());
-        Self { registry, verdicts, refused, connections }
+        let passed = Family::default();
+        registry.register(
+            "calls_passed_on",
+            "Seat operations sent to the owner, by outcome: answered, unanswered, owner_changed",
+            passed.clone(),
+        );
+        let waiting = Gauge::default();
+        registry.register("calls_waiting", "Seat operations that wait for an owner", waiting.clone());
+        Self { registry, verdicts, refused, connections, passed, waiting }
     }
 
     pub(crate) fn verdict(&self, call: &'static str, verdict: Verdict, code: Code) {
@@ -54,11 +78,46 @@ impl Metrics {
         self.refused.get_or_create(&RefusedLabels { reason }).inc();
     }
 
+    /// Counts an open connection until the answer is dropped.
+    pub(crate) fn connected(&self) -> Counted {
+        Counted::of(&self.connections)
+    }
+
+    pub(crate) fn passed(&self, passed: Passed) {
+        let outcome = match passed {
+            Passed::Answered => "answered",
+            Passed::Unanswered => "unanswered",
+            Passed::OwnerChanged => "owner_changed",
+        };
+        self.passed.get_or_create(&PassedLabels { outcome }).inc();
+    }
+
+    /// Counts a call that waits for an owner until the answer is dropped.
+    pub(crate) fn waiting(&self) -> Counted {
+        Counted::of(&self.waiting)
+    }
+
     /// The exposition text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// Something that is there as long as this is kept.
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -6,6 +6,8 @@
 mod admin;
 mod calls;
 mod clock;
+mod connect;
+mod decide;
 mod directory;
 mod driver;
 mod error;
@@ -29,6 +31,7 @@ mod words;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use genie_ledger::Holder;
 use genie_proto::peer::peer_server::PeerServer;
 use genie_proto::v1::licensing_server::LicensingServer;
@@ -39,7 +42,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use calls::Licensing;
+use clock::{SharedClock, SystemClock};
+use connect::Connect;
+use decide::Patience;
 use directory::Directory;
+use driver::{Identity, Nonces};
 use metrics::Metrics;
 pub use openapi::document as openapi_document;
 use peer_service::PeerService;
@@ -72,6 +79,23 @@ struct Service {
     licensing: Arc<Licensing>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
+    nonces: Nonces,
+}
+
+/// What a [`Service`] rests on.
+struct Parts {
+    clock: SharedClock,
+    nonces: Nonces,
+    keyring: Keyring,
+    /// The way to other replicas; None: there are none.
+    connect: Option<Arc<dyn Connect>>,
+}
+
+impl Parts {
+    /// Of a real machine.
+    fn of_machine(keyring: Keyring, connect: Option<Arc<dyn Connect>>) -> Self {
+        Self { clock: Arc::new(SystemClock), nonces: driver::random_nonces(), keyring, connect }
+    }
 }
 
 /// A pool that this process serves: its part in the ledger, and the task that drives it.
@@ -82,59 +106,75 @@ struct Served {
 }
 
 impl Service {
-    fn new(keyring: Keyring, peers: Peers) -> Self {
+    fn new(parts: Parts) -> Self {
+        let Parts { clock, nonces, keyring, connect } = parts;
         let (directory, metrics) = (Arc::new(Directory::default()), Arc::new(Metrics::new()));
-        let licensing =
-            Arc::new(Licensing { directory: directory.clone(), keyring, peers, metrics: metrics.clone() });
-        Self { licensing, directory, metrics }
+        let licensing = Arc::new(Licensing {
+            clock: clock.clone(),
+            directory: directory.clone(),
+            keyring,
+            peers: Peers::new(clock, connect),
+            patience: Patience::default(),
+            metrics: metrics.clone(),
+        });
+        Self { licensing, directory, metrics, nonces }
     }
 
-    /// Serves clients until `stop`.
-    async fn serve_clients(self, listener: TcpListener, tls: Arc<ServerTls>, stop: CancellationToken) {
+    /// The calls of clients, in gRPC and JSON.
+    async fn client_routes(&self) -> Router {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<LicensingServer<grpc::Grpc>>().await;
         let licensing = LicensingServer::new(grpc::Grpc(self.licensing.clone()))
             .max_decoding_message_size(listener::MAX_BODY);
         let grpc = Routes::new(licensing).add_service(health).into_axum_router();
         // Of the two sets of routes, JSON's fallback is the one that speaks to people.
-        let router = listener::bounded(grpc.reset_fallback().merge(json::router(self.licensing.clone())));
+        grpc.reset_fallback().merge(json::router(self.licensing.clone()))
+    }
+
+    /// The calls of other replicas.
+    fn peer_routes(&self) -> Router {
+        Routes::new(PeerServer::new(PeerService(self.licensing.clone()))).into_axum_router()
+    }
+
+    /// Serves clients until `stop`.
+    async fn serve_clients(self, listener: TcpListener, tls: Arc<ServerTls>, stop: CancellationToken) {
+        let router = listener::bounded(self.client_routes().await);
         let handshake = move |tcp| {
             let acceptor = tls.acceptor();
             async move { acceptor.accept(tcp).await }
         };
-        listener::serve(listener, router, self.metrics.clone(), stop, handshake).await;
+        listener::serve(listener, router, Some(self.metrics.clone()), stop, handshake).await;
     }
 
     /// Serves other replicas until `stop`.
     async fn serve_peers(self, listener: TcpListener, tls: Arc<PeerTls>, stop: CancellationToken) {
-        let router = Routes::new(PeerServer::new(PeerService(self.licensing.clone()))).into_axum_router();
         let handshake = move |tcp| {
             let tls = tls.clone();
             async move { tls.accept(tcp).await }
         };
-        listener::serve(listener, router, self.metrics.clone(), stop, handshake).await;
+        listener::serve(listener, self.peer_routes(), Some(self.metrics.clone()), stop, handshake).await;
+    }
+
+    /// Begins to serve a pool from `store`, whose watch feeds `observations`, as a replica at `place`.
+    fn begin<S: Store>(
+        &self,
+        view: Arc<PlanView>,
+        place: &Holder,
+        store: S,
+        observations: mpsc::Receiver<Observation>,
+        prepare: impl FnOnce(&Pool),
+    ) -> Served {
+        let identity = Identity { place: place.clone(), nonces: self.nonces.clone() };
+        let me = identity.fresh();
+        let pool = Arc::new(Pool::new(self.licensing.clock.clone(), view, me.clone()));
+        prepare(&pool);
+        let stop = CancellationToken::new();
+        let driver = driver::drive(pool.clone(), Arc::new(store), observations, identity, me, stop.clone());
+        Served { pool, stop, driver: tokio::spawn(driver) }
     }
 }
 
 impl Served {
-    /// Begins to serve a pool from `store`, whose watch feeds `observations`.
-    fn begin<S: Store>(
-        view: Arc<PlanView>,
-        identity: &Holder,
-        store: S,
-        observations: mpsc::Receiver<Observation>,
-        prepare: impl FnOnce(&Pool),
-    ) -> Self {
-        let me = driver::fresh(identity);
-        let pool = Arc::new(Pool::new(view, me.clone()));
-        prepare(&pool);
-        let stop = CancellationToken::new();
-        let driver =
-            driver::drive(pool.clone(), Arc::new(store), observations, identity.clone(), me, stop.clone());
-        let driver = tokio::spawn(driver);
-        Self { pool, stop, driver }
-    }
-
     /// Gives the ledger up, so that another may take it at once.
     async fn end(self) {
         self.stop.cancel();

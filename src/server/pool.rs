@@ -2,7 +2,7 @@
 //!
 //! Takes client calls (any task) and store events (its driver's task); nothing awaits with the lock held.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use genie_ledger::{
 };
 use genie_proto::v1::Client;
 use jiff::Timestamp;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
-use super::clock::boot_now;
+use super::clock::SharedClock;
 use super::store::Observation;
 use crate::license::{LedgerId, PlanView};
 
@@ -36,19 +36,29 @@ pub(crate) struct SessionInfo {
     pub(crate) meta: Arc<Meta>,
 }
 
+/// Who decides, as far as this replica knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Here,
+    At(Holder),
+    Unknown,
+}
+
 /// See the module.
 pub(crate) struct Pool {
     pub(crate) id: LedgerId,
     pub(crate) hash: [u8; 8],
+    clock: SharedClock,
     view: RwLock<Arc<PlanView>>,
     inner: Mutex<Inner>,
+    owner: watch::Sender<Owner>,
     /// Wakes the driver: a call has made a request, or an earlier tick, due.
     wake: Notify,
 }
 
 struct Inner {
     replica: Replica<Arc<Meta>>,
-    waiters: HashMap<Ticket, oneshot::Sender<Answer>>,
+    waiters: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// Requests that the driver has not fetched yet: at most one for the Lease and one for the ledger.
     outbox: Vec<(RequestId, StoreRequest)>,
     /// When the driver will wake by itself.
@@ -56,6 +66,13 @@ struct Inner {
 }
 
 impl Inner {
+    fn owner(&self, now: BootInstant) -> Owner {
+        match self.replica.role() {
+            Role::Owner => Owner::Here,
+            _ => self.replica.status(now).owner.map_or(Owner::Unknown, Owner::At),
+        }
+    }
+
     /// Times of sending are read here, a moment before the driver sends: for R2, early is safe.
     fn collect_requests(&mut self, now: BootInstant) {
         while let Some(request) = self.replica.take_request(now) {
@@ -65,13 +82,15 @@ impl Inner {
 }
 
 impl Pool {
-    pub(crate) fn new(view: Arc<PlanView>, me: Holder) -> Self {
-        let replica = Replica::new(me, view.settings().clone(), boot_now());
+    pub(crate) fn new(clock: SharedClock, view: Arc<PlanView>, me: Holder) -> Self {
+        let replica = Replica::new(me, view.settings().clone(), clock.boot());
         Self {
             id: view.ledger.clone(),
             hash: view.ledger.hash(),
+            clock,
             view: RwLock::new(view),
-            inner: Mutex::new(Inner { replica, waiters: HashMap::new(), outbox: Vec::new(), armed: None }),
+            inner: Mutex::new(Inner { replica, waiters: BTreeMap::new(), outbox: Vec::new(), armed: None }),
+            owner: watch::Sender::new(Owner::Unknown),
             wake: Notify::new(),
         }
     }
@@ -92,7 +111,11 @@ impl Pool {
     }
 
     /// Takes a seat; waits for a promise to be raised at most until `deadline`.
-    pub(crate) async fn checkout(&self, request: CheckoutRequest<Arc<Meta>>, deadline: Duration) -> Answer {
+    pub(crate) async fn checkout(
+        &self,
+        request: CheckoutRequest<Arc<Meta>>,
+        deadline: BootInstant,
+    ) -> Answer {
         let waiting = self.change(|inner, now| match inner.replica.checkout(now, request) {
             Outcome::Answer(answer) => Err(answer),
             Outcome::Wait(ticket) => {
@@ -106,9 +129,9 @@ impl Pool {
             Err(answer) => return answer,
         };
         let unavailable = Answer::Unavailable { retry_after: Duration::from_secs(1) };
-        match tokio::time::timeout(deadline, &mut waiting.receiver).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => unavailable,
+        match self.clock.by(deadline, &mut waiting.receiver).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) | None => unavailable,
         }
     }
 
@@ -146,12 +169,12 @@ impl Pool {
 
     /// What the replica knows.
     pub(crate) fn status(&self) -> Status {
-        self.lock().replica.status(boot_now())
+        self.lock().replica.status(self.clock.boot())
     }
 
     /// At most `max` live sessions with an id above `after`, in order of their ids.
     pub(crate) fn sessions(&self, after: Option<SessionId>, max: usize) -> Vec<SessionInfo> {
-        let now = boot_now();
+        let now = self.clock.boot();
         let inner = self.lock();
         let mut sessions: Vec<SessionInfo> = inner
             .replica
@@ -175,7 +198,7 @@ impl Pool {
 
     /// Takes the requests that are due; says when to come back without being woken.
     pub(super) fn take_requests(&self) -> (Vec<(RequestId, StoreRequest)>, Option<BootInstant>) {
-        let now = boot_now();
+        let now = self.clock.boot();
         let mut inner = self.lock();
         inner.collect_requests(now);
         let requests = std::mem::take(&mut inner.outbox);
@@ -221,6 +244,15 @@ impl Pool {
         });
     }
 
+    /// Who decides, and every change of it.
+    pub(crate) fn owner(&self) -> watch::Receiver<Owner> {
+        self.owner.subscribe()
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
     /// The part that this process plays.
     pub(crate) fn role(&self) -> Role {
         self.lock().replica.role()
@@ -232,7 +264,7 @@ impl Pool {
 
     /// Lets `call` change the replica, hands out what it completed, and wakes the driver where it has work.
     fn change<T>(&self, call: impl FnOnce(&mut Inner, BootInstant) -> T) -> T {
-        let now = boot_now();
+        let now = self.clock.boot();
         let mut inner = self.lock();
         let outcome = call(&mut inner, now);
         while let Some((ticket, answer)) = inner.replica.take_completion() {
@@ -245,6 +277,12 @@ impl Pool {
         let due = inner.replica.next_tick();
         let wake =
             !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
+        let owner = inner.owner(now);
+        self.owner.send_if_modified(|known| {
+            let changed = *known != owner;
+            *known = owner;
+            changed
+        });
         drop(inner);
         if wake {
             self.wake.notify_one();

@@ -1,10 +1,12 @@
 //! Checks what callers send, once, at the edge: sizes, forms, and what this version does not do yet.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use genie_ledger::OperationId;
 use genie_proto::v1::{ActivateRequest, CheckoutRequest, Client, ValidateRequest};
 
+use super::calls::CALL_DEADLINE;
 use super::error::CallError;
 use crate::license::MAX_TOKEN;
 
@@ -14,6 +16,11 @@ pub(crate) const MAX_FEATURES: usize = genie_ledger::MAX_LIMITS - 3;
 const MAX_NAME: usize = 63;
 /// Longest field of [`Client`].
 const MAX_CLIENT_FIELD: usize = 128;
+
+/// Longest that a caller can make a call wait: two takeovers, and then some.
+const MAX_PATIENCE: Duration = Duration::from_secs(30);
+/// An answer that says "not now" is on its way before the caller has given up.
+const ANSWER_MARGIN: Duration = Duration::from_millis(200);
 
 /// What names the caller: not yet looked up.
 pub(crate) struct Caller<'a> {
@@ -112,4 +119,41 @@ pub(crate) fn checkout(
     client(request.client.as_ref())?;
     let count = NonZeroU32::new(request.count).unwrap_or(NonZeroU32::MIN);
     Ok((caller(&request.product, &request.key)?, operation(&request.operation_id)?, count))
+}
+
+/// How long a caller will wait, by its `grpc-timeout` header (digits and a unit), within bounds.
+pub(crate) fn patience(grpc_timeout: Option<&[u8]>) -> Duration {
+    let asked = grpc_timeout.and_then(timeout).unwrap_or(CALL_DEADLINE);
+    asked.min(MAX_PATIENCE).saturating_sub(ANSWER_MARGIN)
+}
+
+fn timeout(header: &[u8]) -> Option<Duration> {
+    let (unit, digits) = header.split_last().filter(|(_, digits)| (1..=8).contains(&digits.len()))?;
+    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(value * 3600),
+        b'M' => Duration::from_secs(value * 60),
+        b'S' => Duration::from_secs(value),
+        b'm' => Duration::from_millis(value),
+        b'u' => Duration::from_micros(value),
+        b'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_answered_before_it_gives_up_and_never_later_than_the_longest_wait() {
+        let patience = |header: &str| patience(Some(header.as_bytes())).as_millis();
+        assert_eq!(patience("2S"), 1_800);
+        assert_eq!(patience("1500m"), 1_300);
+        assert_eq!(patience("100m"), 0);
+        assert_eq!(patience("99999999H"), 29_800);
+        for wrong in ["", "S", "-1S", "1", "123456789S", "1X", "\u{ff}S"] {
+            assert_eq!(patience(wrong), 9_800, "{wrong:?}");
+        }
+    }
 }

@@ -21,10 +21,9 @@ use tracing::{info, warn};
 use folder::{read_keyring, read_products};
 use pools::Pools;
 
-use super::peers::Peers;
 use super::tls::{PeerTls, ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
-use super::{ListenError, Service, listen};
+use super::{ListenError, Parts, Service, listen};
 use crate::license::KeyringError;
 
 const API_CONNECT_DEADLINE: Duration = Duration::from_secs(2);
@@ -102,8 +101,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let clients = listen(config.listen, "--listen").await?;
     let peers = listen(config.peer_listen, "--peer-listen").await?;
     let probes = listen(config.http_listen, "--http-listen").await?;
-    let service = Service::new(keyring, Peers::new(peer_tls.clone()));
-    let (mut pools, mut plans) = Pools::new(&config, client().await?, service.directory.clone());
+    let service = Service::new(Parts::of_machine(keyring, Some(Arc::new(peer_tls.clone()))));
+    let (mut pools, mut plans) = Pools::new(&config, client().await?, service.clone());
 
     let end = CancellationToken::new();
     let mut serving = JoinSet::new();

@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::TryStreamExt;
 use futures::future::join_all;
 use genie_ledger::{Holder, Nonce, UnixSeconds};
 use jiff::Timestamp;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +17,8 @@ use super::pods::address;
 use super::witness::Witness;
 use crate::api::{SeatPlan, SeatPlanSpec};
 use crate::license::PlanView;
-use crate::server::directory::Directory;
-use crate::server::store::kubernetes::{KubernetesStore, LeaseMeta, watch};
-use crate::server::{MAX_OBSERVATIONS, Served};
+use crate::server::store::kubernetes::{KubernetesStore, LeaseMeta, watch, watch_named};
+use crate::server::{MAX_OBSERVATIONS, Served, Service};
 
 /// Plans that wait to be put in force.
 const MAX_PLANS: usize = 64;
@@ -36,7 +32,7 @@ pub(super) struct Pools {
     client: Client,
     identity: Holder,
     witness: Witness,
-    directory: Arc<Directory>,
+    service: Service,
     sender: mpsc::Sender<PlanChange>,
     followed: BTreeMap<String, CancellationToken>,
     served: BTreeMap<String, Served>,
@@ -51,7 +47,7 @@ impl Pools {
     pub(super) fn new(
         config: &Config,
         client: Client,
-        directory: Arc<Directory>,
+        service: Service,
     ) -> (Self, mpsc::Receiver<PlanChange>) {
         let (sender, receiver) = mpsc::channel(MAX_PLANS);
         let identity = Holder {
@@ -69,7 +65,7 @@ impl Pools {
             namespace: config.namespace.clone(),
             client,
             identity,
-            directory,
+            service,
             sender,
             followed: BTreeMap::new(),
             served: BTreeMap::new(),
@@ -94,8 +90,11 @@ impl Pools {
         for product in products {
             if !self.followed.contains_key(&product) {
                 let stop = CancellationToken::new();
-                let api = Api::namespaced(self.client.clone(), &self.namespace);
-                tokio::spawn(follow_plan(api, product.clone(), self.sender.clone(), stop.clone()));
+                let api: Api<SeatPlan> = Api::namespaced(self.client.clone(), &self.namespace);
+                let name = product.clone();
+                let change = move |plan: Option<SeatPlan>| (name.clone(), plan.map(|plan| plan.spec));
+                let watch = watch_named(api, product.clone(), self.sender.clone(), change);
+                tokio::spawn(stop.clone().run_until_cancelled_owned(watch));
                 self.followed.insert(product, stop);
             }
         }
@@ -130,7 +129,7 @@ impl Pools {
                 let seen = LeaseMeta::default();
                 watch(self.client.clone(), &view.ledger, seen.clone(), sender);
                 let store = KubernetesStore::new(self.client.clone(), &view.ledger, seen);
-                let served = Served::begin(view, &self.identity, store, observations, |_| {});
+                let served = self.service.begin(view, &self.identity, store, observations, |_| {});
                 tokio::spawn(self.witness.clone().attend(served.pool.clone(), seen_by_watch, driver));
                 self.served.insert(product.to_owned(), served);
             }
@@ -146,7 +145,7 @@ impl Pools {
     }
 
     fn publish(&self) {
-        self.directory.replace(self.served.values().map(|served| served.pool.clone()).collect());
+        self.service.directory.replace(self.served.values().map(|served| served.pool.clone()).collect());
         self.tell_ready();
     }
 
@@ -165,44 +164,4 @@ impl Pools {
 /// Rounded up, so that a container that ended in the second of its start is not taken for this process's (R6b).
 fn now_or_later() -> UnixSeconds {
     UnixSeconds(u64::try_from(Timestamp::now().as_second()).map_or(0, |seconds| seconds + 1))
-}
-
-/// Sends on what the watch of one plan shows, until `stop`.
-async fn follow_plan(
-    api: Api<SeatPlan>,
-    product: String,
-    plans: mpsc::Sender<PlanChange>,
-    stop: CancellationToken,
-) {
-    let config = watcher::Config::default().fields(&format!("metadata.name={product}"));
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut listed = false;
-    loop {
-        let event = tokio::select! {
-            event = events.try_next() => event,
-            () = stop.cancelled() => return,
-        };
-        let plan = match event {
-            Ok(Some(Event::InitApply(plan))) => {
-                listed = true;
-                Some(plan.spec)
-            }
-            Ok(Some(Event::Apply(plan))) => Some(plan.spec),
-            Ok(Some(Event::Delete(_))) => None,
-            Ok(Some(Event::Init)) => {
-                listed = false;
-                continue;
-            }
-            Ok(Some(Event::InitDone)) if listed => continue,
-            Ok(Some(Event::InitDone)) => None,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::debug!(product, %error, "the watch of a plan was interrupted");
-                continue;
-            }
-        };
-        if plans.send((product.clone(), plan)).await.is_err() {
-            return;
-        }
-    }
 }

@@ -23,11 +23,10 @@ pub use data::DataError;
 use pools::Pools;
 
 use super::admin::AdminService;
-use super::peers::Peers;
 use super::store::file::FileStoreError;
 use super::tls::{ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
-use super::{ListenError, Service, listen};
+use super::{ListenError, Parts, Service, listen};
 
 /// How a standalone server is told to run.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ pub async fn run(
     let tls = Arc::new(ServerTls::read(&data.tls())?);
     let listener = listen(config.listen, "--listen").await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let service = Service::new(data.keyring()?, Peers::default());
+    let service = Service::new(Parts::of_machine(data.keyring()?, None));
     let mut changes = Changes::below(&[&config.manifests])?;
     let mut pools = Pools::new(config.manifests.clone(), data, service.clone(), address, host.clone());
     pools.start()?;

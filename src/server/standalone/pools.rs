@@ -170,7 +170,7 @@ impl Pools {
         // Nobody else writes these files: there is nothing to observe.
         drop(sender);
         let prepare = |pool: &Pool| previous.into_iter().for_each(|nonce| pool.previous_ended(nonce));
-        let served = Served::begin(Arc::new(view), &self.identity, store, observations, prepare);
+        let served = self.service.begin(Arc::new(view), &self.identity, store, observations, prepare);
         self.served.insert(id, served);
         Ok(())
     }
@@ -207,7 +207,8 @@ impl Pools {
     pub(super) fn admin(&self) -> AdminService {
         let problems = self.problems.clone();
         let problems = move || problems.read().expect("no code panics while it holds this lock").clone();
-        AdminService { directory: self.service.directory.clone(), problems: Arc::new(problems) }
+        let (clock, directory) = (self.service.licensing.clock.clone(), self.service.directory.clone());
+        AdminService { clock, directory, problems: Arc::new(problems) }
     }
 
     /// The lock on the data directory proves that a socket that is there already is nobody's.

@@ -135,21 +135,22 @@ fn lease_object(name: &str, seen: &LeaseMeta, expect: Version, record: LeaseReco
 pub(crate) fn watch(client: Client, id: &LedgerId, seen: LeaseMeta, observations: mpsc::Sender<Observation>) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &id.namespace);
     let ledgers: Api<SeatLedger> = Api::namespaced(client, &id.namespace);
-    let lease = watch_one(leases, lease_name(&id.product), observations.clone(), move |lease| {
+    let lease = watch_named(leases, lease_name(&id.product), observations.clone(), move |lease| {
         Observation::Lease(lease.map(|lease| seen_lease(lease, &seen)))
     });
-    let ledger = watch_one(ledgers, id.product.to_string(), observations, |ledger| {
+    let ledger = watch_named(ledgers, id.product.to_string(), observations, |ledger| {
         Observation::Ledger(ledger.map(seen_ledger))
     });
     tokio::spawn(lease);
     tokio::spawn(ledger);
 }
 
-async fn watch_one<K>(
+/// Sends on what the watch of the one object of this name shows, None where it is gone, until nobody receives.
+pub(crate) async fn watch_named<K, T>(
     api: Api<K>,
     name: String,
-    observations: mpsc::Sender<Observation>,
-    observation: impl Fn(Option<K>) -> Observation,
+    sender: mpsc::Sender<T>,
+    seen: impl Fn(Option<K>) -> T,
 ) where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -164,9 +165,9 @@ async fn watch_one<K>(
     loop {
         let event = tokio::select! {
             event = events.try_next() => event,
-            () = observations.closed() => return,
+            () = sender.closed() => return,
         };
-        let seen = match event {
+        let object = match event {
             Ok(Some(Event::Init)) => {
                 listed = false;
                 continue;
@@ -184,7 +185,7 @@ async fn watch_one<K>(
                 continue;
             }
         };
-        if observations.send(observation(seen)).await.is_err() {
+        if sender.send(seen(object)).await.is_err() {
             return;
         }
     }
