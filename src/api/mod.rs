@@ -22,7 +22,7 @@ pub use plan::{MAX_GRANTS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier,
 pub use pool::{
     AllowedNamespaces, Availability, CountStatus, DeletionPolicy, LedgerReclaimPolicy, LicensePool,
     LicensePoolSpec, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, PoolTier,
-    ServerSpec, ServiceSpec, SessionPolicy,
+    PullSecret, ServerSpec, ServiceSpec, SessionPolicy,
 };
 pub use types::{Name, Validity};
 

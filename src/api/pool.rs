@@ -180,6 +180,10 @@ pub struct ServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// Secrets of this namespace with which the image is pulled, besides those of the namespace's own accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Vec<PullSecret>,
     /// Requests and limits of the server container; absent: 20m CPU and 32Mi, at most 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -213,6 +217,15 @@ pub struct ServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(error|warn|info|debug)$"))]
     pub log_level: Option<String>,
+}
+
+/// A Secret that a registry asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PullSecret {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// The Service of a pool.
@@ -318,6 +331,9 @@ pub struct PoolLedgerStatus {
     pub owner: Option<String>,
     /// Highest generation that the operator has seen; never shrinks.
     pub generation: u64,
+    /// Renewals that were refused because another program had renewed the same session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clones: Option<u64>,
 }
 
 fn default_ttl() -> ApiDuration {
@@ -363,6 +379,7 @@ impl Default for ServerSpec {
             replicas: default_replicas(),
             group: None,
             image: None,
+            image_pull_secrets: Vec::new(),
             resources: None,
             hostnames: Vec::new(),
             service: ServiceSpec::default(),

@@ -329,3 +329,29 @@ async fn a_field_that_somebody_changes_is_set_back_and_one_that_is_wanted_no_mor
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_registry_s_secret_reaches_the_pods() {
+    let place = Place::new("pool").await;
+    let server = json!({ "imagePullSecrets": [{ "name": "regcred" }] });
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "server": server })).await;
+    let pod = place.there::<Deployment>(SERVER).await.spec.unwrap().template.spec.unwrap();
+    let secrets = pod.image_pull_secrets.unwrap_or_default();
+    assert_eq!(secrets.iter().map(|secret| secret.name.as_str()).collect::<Vec<_>>(), ["regcred"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_of_sessions_are_counted_and_told() {
+    let place = Place::new("pool").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    let mut cloned = record("one", 1, 0);
+    cloned["clones"] = json!(2);
+    place.write_record("cad", cloned).await.unwrap();
+    place.until_event("CloneDetected", "Warning").await;
+    place
+        .until::<LicensePool>("cad", "counts them", |pool| {
+            let status = pool.status.clone().unwrap_or_default();
+            status.ledger.is_some_and(|ledger| ledger.clones == Some(2))
+        })
+        .await;
+}

@@ -47,7 +47,9 @@ pub async fn write(
         return Ok(Some(observed.now + due.saturating_duration_since(tokio::time::Instant::now())));
     }
     ctx.writer.status(pool, &new).await?;
-    ctx.tell(&pool.object_ref(&()), &news(&old.conditions, &said)).await;
+    let clones = clones(&old, &new);
+    let news = news(&old.conditions, &said).into_iter().chain(&clones).collect::<Vec<_>>();
+    ctx.tell(&pool.object_ref(&()), &news).await;
     Ok(None)
 }
 
@@ -64,6 +66,9 @@ fn without_usage(status: &PoolStatus) -> PoolStatus {
     for feature in &mut status.features {
         feature.in_use = 0;
     }
+    if let Some(ledger) = &mut status.ledger {
+        ledger.clones = None;
+    }
     status
 }
 
@@ -75,6 +80,7 @@ fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolS
     let ledger = PoolLedgerStatus {
         owner: record.map(|record| record.holder.pod_name.to_string()).filter(|name| !name.is_empty()),
         generation: verdict.generation,
+        clones: record.map(|record| record.clones).filter(|clones| *clones > 0),
     };
     PoolStatus {
         conditions: Vec::new(),
@@ -93,6 +99,14 @@ fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolS
         ledger: (record.is_some() || verdict.generation > 0).then_some(ledger),
         next_expiry: plan.and_then(|plan| compile::expires(plan, observed.now)).map(|time| time.to_string()),
     }
+}
+
+/// What is told of programs that use a copy of another's session (R12); no condition, since each is refused at once.
+fn clones(old: &PoolStatus, new: &PoolStatus) -> Option<Says> {
+    let count = |status: &PoolStatus| status.ledger.as_ref().and_then(|ledger| ledger.clones).unwrap_or(0);
+    let more = count(new).saturating_sub(count(old));
+    let message = format!("{more} renewals were refused: another program had renewed the same session");
+    (more > 0).then(|| Says::new("NoClones", false, "CloneDetected", message))
 }
 
 fn usage(record: Option<&Record>, limit: &str) -> u32 {

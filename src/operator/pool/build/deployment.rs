@@ -8,9 +8,9 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
-            PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-            SecurityContext, Volume, VolumeMount, WeightedPodAffinityTerm,
+            HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+            SecretVolumeSource, SecurityContext, Volume, VolumeMount, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -22,7 +22,7 @@ use k8s_openapi::{
 
 use super::server_meta;
 use crate::{
-    api::{SERVER_CONTAINER, ServerSpec},
+    api::{PullSecret, SERVER_CONTAINER, ServerSpec},
     operator::{
         Settings, names,
         pool::validate::{Server, Validated},
@@ -77,6 +77,7 @@ fn pod(server: &str, shape: &ServerSpec, settings: &Settings) -> PodSpec {
         }),
         containers: vec![container(shape, settings)],
         volumes: Some(volumes(server)),
+        image_pull_secrets: Some(pull_secrets(shape)).filter(|list| !list.is_empty()),
         node_selector: Some(shape.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(shape.tolerations.clone()).filter(|list| !list.is_empty()),
         affinity: Some(shape.affinity.clone().unwrap_or_else(|| apart(server))),
@@ -85,6 +86,11 @@ fn pod(server: &str, shape: &ServerSpec, settings: &Settings) -> PodSpec {
         priority_class_name: shape.priority_class_name.clone(),
         ..PodSpec::default()
     }
+}
+
+fn pull_secrets(shape: &ServerSpec) -> Vec<LocalObjectReference> {
+    let secret = |secret: &PullSecret| LocalObjectReference { name: secret.name.clone() };
+    shape.image_pull_secrets.iter().map(secret).collect()
 }
 
 fn container(shape: &ServerSpec, settings: &Settings) -> Container {
