@@ -48,7 +48,18 @@ async fn a_second_server_on_the_same_data_is_refused() {
     assert_eq!(second.status.code(), Some(6));
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains("another genie-lm serves from"), "{message}");
+    assert!(message.contains("stop it first, or use another --data directory"), "{message}");
     assert_eq!(server.checkout("team-a", &[]).await["verdict"], "AUTHORIZED");
+}
+
+#[tokio::test]
+async fn after_kill_9_of_the_first_server_the_second_has_the_data_at_once() {
+    let server = Server::start();
+    let seat = server.checkout("team-a", &[]).await;
+    let refused = command(server.folder.path(), "127.0.0.1:0").output().unwrap();
+    assert_eq!(refused.status.code(), Some(6));
+    let second = server.kill_and_restart();
+    assert_eq!(second.renew(&seat).await["verdict"], "AUTHORIZED");
 }
 
 #[tokio::test]

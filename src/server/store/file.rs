@@ -4,10 +4,15 @@
 //! no other process writes, so the Lease lives in memory and dies with the process. A second file remembers the
 //! generation, before the ledger has it: a ledger that is missing, or set back, is known to be (R3, R11).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+mod disk;
+#[cfg(test)]
+mod power_cut;
+#[cfg(test)]
+mod simulated;
+
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use genie_ledger::{
     Generation, LeaseRecord, ObservedLease, ObservedLedger, Record, StoreReply, StoreRequest, Version,
@@ -18,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use super::Store;
 use crate::license::LedgerId;
+use disk::{Disk, DiskFile, RealDisk};
 
 /// Largest ledger file that is read: four times what [`genie_ledger`] can make of its largest plan.
 const MAX_FILE: u64 = 8 << 20;
@@ -31,15 +37,26 @@ pub(crate) enum FileStoreError {
     /// Not what this program wrote.
     #[error("{path} is not a ledger: {error}; move it away: the seats that it promised count as used until the recovery is over", path = path.display())]
     Broken { path: PathBuf, error: String },
+    /// Not what this program wrote.
+    #[error(
+        "{path} holds no generation: {error}; write a number into it that is larger than the generation in {ledger}: \
+         then the seats that were promised count as used until the recovery is over",
+        path = path.display(), ledger = ledger.display()
+    )]
+    NoGeneration { path: PathBuf, ledger: PathBuf, error: String },
 }
 
 /// See the module.
-pub(crate) struct FileStore {
-    files: Arc<Files>,
-    state: Arc<Mutex<State>>,
+pub(crate) struct FileStore<D = RealDisk>(Arc<Inner<D>>);
+
+struct Inner<D> {
+    disk: D,
+    files: Files,
+    state: Mutex<State>,
 }
 
 struct Files {
+    folder: PathBuf,
     ledger: PathBuf,
     generation: PathBuf,
 }
@@ -49,49 +66,75 @@ struct State {
     generation: Generation,
     lease: (u64, LeaseRecord),
     ledger: (u64, Option<Record>),
+    /// A write that failed somewhere on its way: on the disk is this record or the one before, and not even a read of
+    /// the file can say which of them outlives a power cut. So it is made durable before anything is read again.
+    undecided: Option<Record>,
 }
 
 impl FileStore {
     /// Opens the ledger of `id` below `directory`. The caller holds the lock on the data directory.
     pub(crate) fn open(directory: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
+        Self::open_on(RealDisk, directory, id)
+    }
+}
+
+impl<D: Disk> FileStore<D> {
+    fn open_on(disk: D, directory: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
         let folder = directory.join(&*id.namespace);
-        let files = Files {
-            ledger: folder.join(format!("{}.json", id.product)),
-            generation: folder.join(format!("{}.generation", id.product)),
-        };
-        fs::create_dir_all(&folder).map_err(|error| io_error("create", &folder, error))?;
+        let ledger = folder.join(format!("{}.json", id.product));
+        let generation = folder.join(format!("{}.generation", id.product));
+        disk.create_folder(&folder).map_err(|error| io_error("create", &folder, error))?;
         // The way to a new folder is as durable as what will be in it.
         for folder in [directory, directory.parent().unwrap_or(directory)] {
-            sync(folder).map_err(|error| io_error("sync", folder, error))?;
+            disk.sync_folder(folder).map_err(|error| io_error("sync", folder, error))?;
         }
-        let generation = read(&files.generation)?.unwrap_or_default();
-        let record = read(&files.ledger)?;
-        let state = State { generation, lease: (0, LeaseRecord::default()), ledger: (0, record) };
-        Ok(Self { files: Arc::new(files), state: Arc::new(Mutex::new(state)) })
+        let begun = read(&disk, &generation, |error| FileStoreError::NoGeneration {
+            path: generation.clone(),
+            ledger: ledger.clone(),
+            error,
+        })?;
+        let record = read(&disk, &ledger, |error| FileStoreError::Broken { path: ledger.clone(), error })?;
+        let state = State {
+            generation: begun.unwrap_or_default(),
+            lease: (0, LeaseRecord::default()),
+            ledger: (0, record),
+            undecided: None,
+        };
+        let files = Files { folder, ledger, generation };
+        Ok(Self(Arc::new(Inner { disk, files, state: Mutex::new(state) })))
     }
 
     /// The last generation that was begun here, whatever became of the ledger.
     pub(crate) fn generation(&self) -> Generation {
-        self.state.lock().expect("no code panics while it holds this lock").generation
+        self.0.state().generation
     }
 
     /// The record as it was found or last written.
     pub(crate) fn record(&self) -> Option<Record> {
-        self.state.lock().expect("no code panics while it holds this lock").ledger.1.clone()
+        self.0.state().ledger.1.clone()
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
     }
 
-    fn handle(state: &Mutex<State>, files: &Files, request: StoreRequest) -> StoreReply {
-        let mut state = state.lock().expect("no code panics while it holds this lock");
+    fn handle(&self, request: StoreRequest) -> StoreReply {
+        let mut state = self.state();
         match request {
             StoreRequest::ReadLease => StoreReply::Lease(Some(ObservedLease {
                 uid: "file".into(),
                 version: version(state.lease.0),
                 record: state.lease.1.clone(),
             })),
-            StoreRequest::ReadLedger => StoreReply::Ledger(Some(ObservedLedger {
-                version: version(state.ledger.0),
-                record: state.ledger.1.clone(),
-            })),
+            StoreRequest::ReadLedger => match self.decide(&mut state) {
+                Ok(()) => StoreReply::Ledger(Some(ObservedLedger {
+                    version: version(state.ledger.0),
+                    record: state.ledger.1.clone(),
+                })),
+                Err(error) => self.unknown(&error),
+            },
             StoreRequest::WriteLease { expect, .. } if expect != version(state.lease.0) => {
                 StoreReply::Conflict
             }
@@ -102,34 +145,53 @@ impl FileStore {
             StoreRequest::WriteLedger { expect, .. } if expect != version(state.ledger.0) => {
                 StoreReply::Conflict
             }
-            StoreRequest::WriteLedger { record, .. } => match state.write(files, record) {
+            StoreRequest::WriteLedger { record, .. } => match self.write(&mut state, record) {
                 Ok(()) => StoreReply::Written { version: version(state.ledger.0) },
-                Err(error) => {
-                    let path = files.ledger.display();
-                    tracing::error!(%path, %error, "the ledger could not be written; no new seats until it can");
-                    StoreReply::Unknown
-                }
+                Err(error) => self.unknown(&error),
             },
         }
     }
-}
 
-impl State {
-    fn write(&mut self, files: &Files, record: Record) -> io::Result<()> {
-        if record.generation > self.generation {
-            write(&files.generation, &record.generation)?;
-            self.generation = record.generation;
+    fn unknown(&self, error: &io::Error) -> StoreReply {
+        let path = self.files.ledger.display();
+        tracing::error!(%path, %error, "the ledger could not be written; no new seats until it can");
+        StoreReply::Unknown
+    }
+
+    /// Makes a write that failed a write that was made.
+    fn decide(&self, state: &mut State) -> io::Result<()> {
+        state.undecided.clone().map_or(Ok(()), |record| self.write(state, record))
+    }
+
+    fn write(&self, state: &mut State, record: Record) -> io::Result<()> {
+        state.undecided = Some(record.clone());
+        if record.generation > state.generation {
+            self.replace(&self.files.generation, &record.generation)?;
+            state.generation = record.generation;
         }
-        write(&files.ledger, &record)?;
-        self.ledger = (self.ledger.0 + 1, Some(record));
+        self.replace(&self.files.ledger, &record)?;
+        state.ledger = (state.ledger.0 + 1, Some(record));
+        state.undecided = None;
         Ok(())
+    }
+
+    /// Writes a file that a power cut leaves either as it was or as it shall be; when this is done, as it shall be.
+    fn replace(&self, path: &Path, content: &impl Serialize) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = Path::new(&temporary);
+        let mut file = self.disk.create(temporary)?;
+        file.write_all(&serde_json::to_vec(content)?)?;
+        file.sync()?;
+        self.disk.rename(temporary, path)?;
+        self.disk.sync_folder(&self.files.folder)
     }
 }
 
-impl Store for FileStore {
+impl<D: Disk> Store for FileStore<D> {
     async fn send(&self, request: StoreRequest) -> StoreReply {
-        let (state, files) = (self.state.clone(), self.files.clone());
-        let handled = tokio::task::spawn_blocking(move || Self::handle(&state, &files, request)).await;
+        let inner = self.0.clone();
+        let handled = tokio::task::spawn_blocking(move || inner.handle(request)).await;
         handled.unwrap_or(StoreReply::Unknown)
     }
 }
@@ -138,32 +200,17 @@ fn version(number: u64) -> Version {
     Version(number.to_string().into())
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileStoreError> {
-    let length = match fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("read", path, error)),
-    };
-    let broken = |error: String| FileStoreError::Broken { path: path.to_owned(), error };
-    if length > MAX_FILE {
-        return Err(broken(format!("it has {length} bytes, a ledger at most {MAX_FILE}")));
+fn read<T: DeserializeOwned>(
+    disk: &impl Disk,
+    path: &Path,
+    broken: impl Fn(String) -> FileStoreError,
+) -> Result<Option<T>, FileStoreError> {
+    let bytes = disk.read(path, MAX_FILE + 1).map_err(|error| io_error("read", path, error))?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(broken(format!("it has more than {MAX_FILE} bytes, the most that a ledger has")));
     }
-    let bytes = fs::read(path).map_err(|error| io_error("read", path, error))?;
     serde_json::from_slice(&bytes).map(Some).map_err(|error| broken(error.to_string()))
-}
-
-fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn io_error(what: &'static str, path: &Path, error: io::Error) -> FileStoreError {
