@@ -8,7 +8,10 @@ use std::{
 
 use genie_lm::api::SeatLedger;
 use k8s_openapi::{
-    api::core::v1::{Pod, Secret},
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Pod, Secret, ServiceAccount},
+    },
     jiff::Timestamp,
 };
 use kube::{
@@ -64,6 +67,8 @@ async fn serve(place: &Place, pod_uid: &str) -> Server {
 
 /// A pod of the server, whose container ran from 100 s to 50 s ago and was then evicted; gives its UID.
 async fn evicted(place: &Place, reason: &str) -> String {
+    // Until then no pod is accepted.
+    place.there::<ServiceAccount>("default").await;
     let labels = json!({ "app.kubernetes.io/name": "genie-lm", "app.kubernetes.io/instance": SERVER });
     let spec = json!({ "containers": [{ "name": "server", "image": "genie-lm:test" }] });
     let pod: Pod =
@@ -97,8 +102,23 @@ fn held_by(uid: &str, started: i64) -> Value {
     record
 }
 
-async fn place() -> Place {
-    let place = Place::new("evidence").await;
+/// Plays the owner that is lost: the Lease and the ledger are its own.
+async fn take(place: &Place, record: Value) {
+    place.there::<Lease>("genie-lm.cad").await;
+    place.patch::<Lease>("genie-lm.cad", json!({ "spec": { "holderIdentity": "lost" } })).await.unwrap();
+    place.write_record("cad", record).await.unwrap();
+}
+
+/// Those that measure how soon something happens run while no other test does.
+async fn place(alone: bool) -> Place {
+    let place = match alone {
+        true => {
+            let mut place = Place::alone("evidence").await;
+            place.start("operator-0").await;
+            place
+        }
+        false => Place::new("evidence").await,
+    };
     place.pool("cad", json!({ "product": "cad", "seats": 3, "session": { "ttl": "10s" } })).await;
     place
 }
@@ -133,35 +153,35 @@ async fn does_not_recover_soon(place: &Place) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_whose_kubelet_reported_its_end_is_recovered_from_within_a_ttl() {
-    let place = place().await;
+    let place = place(true).await;
     let uid = evicted(&place, "Error").await;
-    place.write_record("cad", held_by(&uid, second(99))).await.unwrap();
+    take(&place, held_by(&uid, second(99))).await;
     let _server = serve(&place, "next").await;
     recovers_soon(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_before_in_the_same_pod_is_recovered_from_within_a_ttl() {
-    let place = place().await;
-    place.write_record("cad", held_by("same", second(99))).await.unwrap();
+    let place = place(true).await;
+    take(&place, held_by("same", second(99))).await;
     let _server = serve(&place, "same").await;
     recovers_soon(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_was_only_inferred_is_no_evidence() {
-    let place = place().await;
+    let place = place(false).await;
     let uid = evicted(&place, "ContainerStatusUnknown").await;
-    place.write_record("cad", held_by(&uid, second(99))).await.unwrap();
+    take(&place, held_by(&uid, second(99))).await;
     let _server = serve(&place, "next").await;
     does_not_recover_soon(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_run_before_is_no_evidence_for_the_process_after_it() {
-    let place = place().await;
+    let place = place(false).await;
     let uid = evicted(&place, "Error").await;
-    place.write_record("cad", held_by(&uid, second(40))).await.unwrap();
+    take(&place, held_by(&uid, second(40))).await;
     let _server = serve(&place, "next").await;
     does_not_recover_soon(&place).await;
 }
