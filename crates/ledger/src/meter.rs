@@ -82,7 +82,7 @@ impl Meter {
     /// The plan has this limit; `promised` is what an earlier owner recorded, if it is news.
     pub(crate) fn plan(&mut self, limit: &Limit, promised: Option<u32>, borrowed: u64, recovering: bool) {
         self.name = Some(limit.name.clone());
-        self.cap = limit.cap;
+        self.cap = if mutated(Mutant::LoweredCapIgnored) { self.cap.max(limit.cap) } else { limit.cap };
         self.planned = true;
         self.borrowed = borrowed;
         if let Some(w) = promised {
@@ -94,7 +94,9 @@ impl Meter {
     /// The plan lacks this limit.
     pub(crate) fn unplan(&mut self) {
         self.planned = false;
-        self.cap = None;
+        if !mutated(Mutant::LoweredCapIgnored) {
+            self.cap = None;
+        }
     }
 
     pub(crate) fn id(&self) -> LimitId {
@@ -132,10 +134,7 @@ impl Meter {
 
     /// R1, R4: whether `count` more units stay within the cap, and within the promise.
     pub(crate) fn fit(&self, count: u64, recovering: bool) -> Fit {
-        let Some(mut cap) = self.cap else { return Fit::Fits };
-        if mutated(Mutant::LoweredCapGrants) {
-            cap = cap.max(self.highest);
-        }
+        let Some(cap) = self.cap else { return Fit::Fits };
         let after = self.taken(cap, recovering) + count;
         if after + self.borrowed + self.reserved > u64::from(cap) {
             Fit::Full
@@ -148,8 +147,7 @@ impl Meter {
 
     /// R5: whether `count` more adopted units are inside what earlier owners promised.
     pub(crate) fn adoptable(&self, count: u64) -> bool {
-        let promised = |cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap));
-        self.cap.is_none_or(promised) || mutated(Mutant::AdoptBeyondPromise)
+        self.cap.is_none_or(|cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap)))
     }
 
     /// A new session of this owner.
@@ -248,7 +246,8 @@ impl Meter {
             return self.usable.filter(|_| !may_lower);
         };
         let Some(w) = self.usable else {
-            return (!recovering).then(|| self.enough(cap, recovering));
+            let known = !recovering || mutated(Mutant::MissingCountsNothing);
+            return known.then(|| self.enough(cap, recovering));
         };
         let spare = u64::from(w).saturating_sub(self.taken(cap, recovering) + self.reserved);
         if self.short(recovering) {

@@ -35,12 +35,6 @@ pub enum Mutant {
     RecoveryUnstretched,
     /// R5: an adopted session frees its units before recovery ends.
     AdoptedFreesEarly,
-    /// R5: sessions are adopted after recovery too.
-    AdoptAfterRecovery,
-    /// R5: more is adopted than was promised.
-    AdoptBeyondPromise,
-    /// R5: a session that ended in recovery is adopted again.
-    EndedAdoptedAgain,
     /// R5: a token of a newer generation is served like any other.
     NewerTokenServed,
     /// Q: units of a session that ran out are used again at once.
@@ -61,12 +55,14 @@ pub enum Mutant {
     PlannedHorizonOnly,
     /// R10: a smaller X or ttl is recorded while longer tokens are out.
     ShorterRecordedAtOnce,
-    /// R10: a lowered cap still grants up to what was promised.
-    LoweredCapGrants,
+    /// R10: a lowered cap is not obeyed.
+    LoweredCapIgnored,
     /// R10: a revoked session frees its units while its token is good.
     RevokedFreesAtOnce,
     /// R11: an older or missing record is taken for the newest.
     RegressionUnnoticed,
+    /// R11: an owner stays on when the plan knows of a newer generation.
+    OldOwnerStays,
     /// R11: what an older record promised is believed.
     RegressedPromisesCount,
     /// No rule: a replica takes the Lease without waiting for it to be left alone. Safety must not rest on

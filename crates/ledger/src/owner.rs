@@ -89,6 +89,7 @@ impl<M> Owner<M> {
     }
 
     fn try_checkout(&mut self, cx: Context<'_>, request: CheckoutRequest<M>) -> Checked<M> {
+        self.end_recovery_by_clock(cx.now);
         if !cx.settings.accepting() {
             return Checked::Answered(Answer::denied(Denial::NotAccepting));
         }
@@ -204,10 +205,7 @@ impl<M> Owner<M> {
 
     pub(crate) fn request(&mut self, cx: Context<'_>, id: RequestId) -> Option<StoreRequest> {
         self.seats.expire(cx.now);
-        if mutated(Mutant::RecoveryEndsByClock) && self.recovery_ends.is_some_and(|end| end <= cx.now) {
-            self.recovery_ends = None;
-            self.seats.end_recovery();
-        }
+        self.end_recovery_by_clock(cx.now);
         if let Some(request) = self.tenure.request(cx.now, id, cx.me) {
             if self.tenure.writing() == Some(id) {
                 self.seats.limits.lease_sent();
@@ -236,6 +234,14 @@ impl<M> Owner<M> {
         }
         self.settle(cx, done);
         Ok(())
+    }
+
+    /// What the mutant does.
+    fn end_recovery_by_clock(&mut self, now: BootInstant) {
+        if mutated(Mutant::RecoveryEndsByClock) && self.recovery_ends.is_some_and(|end| end <= now) {
+            self.recovery_ends = None;
+            self.seats.end_recovery();
+        }
     }
 
     fn end_recovery_if_recorded(&mut self) {

@@ -5,6 +5,7 @@ use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
 use crate::canonical::Tally;
 use crate::handover::Handover;
 use crate::leaving::Leaving;
+use crate::mutant::{Mutant, mutated};
 use crate::owner::{Completions, Context, Owner};
 use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
 use crate::settings::Settings;
@@ -60,13 +61,16 @@ impl<M> Replica<M> {
         }
     }
 
-    /// The plan has changed. Caps, X and ttl that shrink are obeyed at once.
+    /// The plan has changed. Caps, X and ttl that shrink are obeyed at once. An owner of a generation
+    /// below the plan's least stops: a ledger that was set back may look like its own (R11).
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
-        if let Phase::Owner(owner) = &mut self.phase {
-            owner.configure(cx, &old, &mut self.done);
+        let Phase::Owner(owner) = &mut self.phase else { return };
+        if owner.generation() < cx.settings.min_generation() && !mutated(Mutant::OldOwnerStays) {
+            return self.go_on_or_stop(Err(StopReason::Fenced));
         }
+        owner.configure(cx, &old, &mut self.done);
     }
 
     /// It is known that the process of exactly this nonce has ended (R6b). A deleted Pod object is no

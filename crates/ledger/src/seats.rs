@@ -153,14 +153,10 @@ impl<M> Seats<M> {
                 Some(Answer::denied(reason))
             }
             Some(_) => None,
-            None if claim.generation == self.generation
-                || (self.ended.contains(&claim.session) && !mutated(Mutant::EndedAdoptedAgain)) =>
-            {
+            None if claim.generation == self.generation || self.ended.contains(&claim.session) => {
                 Some(Answer::denied(Denial::SessionExpired))
             }
-            None if !self.limits.recovering() && !mutated(Mutant::AdoptAfterRecovery) => {
-                Some(Answer::denied(Denial::SessionUnknown))
-            }
+            None if !self.limits.recovering() => Some(Answer::denied(Denial::SessionUnknown)),
             None => None,
         }
     }

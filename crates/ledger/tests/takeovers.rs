@@ -332,3 +332,14 @@ fn an_older_ledger_than_was_seen_is_a_lost_one() {
     assert_eq!(b.status(bench.now).generation, Some(Generation(4)));
     assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))), "though its record promises nothing");
 }
+
+#[test]
+fn an_owner_whose_plan_knows_a_newer_generation_stops_though_the_ledger_was_set_back_to_its_own() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    a.configure(bench.now, pool_of(1).with_min_generation(Generation(1)));
+    assert_eq!(a.status(bench.now).role, Role::Owner, "its own generation is no news");
+    a.configure(bench.now, pool_of(1).with_min_generation(Generation(2)));
+    assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::Fenced));
+    assert!(matches!(bench.checkout(&mut a, ask(1, 1, &[POOL])), Answer::NotOwner { .. }));
+}

@@ -1,0 +1,73 @@
+//! The whole rules under many faults at once. A plain run looks at a part of the larger worlds, a long
+//! one at all that it has memory for; each prints which it was.
+
+use super::config::{Config, TTL, X, asks, pool, pool_and_feature};
+use super::{holds, long};
+use crate::support::{FEATURE, POOL, limit, secs, settings};
+
+/// One more of what makes a world large, in a long run.
+fn more(n: u8) -> u8 {
+    if long() { n + 1 } else { n }
+}
+
+fn two(cap: u32, clients: usize) -> Config {
+    Config::new(pool(cap), &[90, 110], clients, more(2), more(3))
+}
+
+#[test]
+fn writes_that_are_late_lost_or_unanswered() {
+    holds("late and lost writes", two(1, 2).with(|b| (b.slow, b.lost) = (1, 1)));
+}
+
+#[test]
+fn an_owner_that_is_cut_off_from_the_store_alone() {
+    holds("cut off", two(1, 2).with(|b| (b.cuts, b.time) = (1, more(3))));
+}
+
+#[test]
+fn client_messages_that_are_late_lost_or_doubled() {
+    holds("client messages", two(1, 2).with(|b| b.net = 2));
+}
+
+#[test]
+fn processes_that_crash_with_and_without_evidence() {
+    let config = two(1, 2).with(|b| (b.crashes, b.processes, b.releases, b.takeovers) = (1, 2, 1, 2));
+    holds("crashes", config.also(|c| c.evidence = true));
+}
+
+#[test]
+fn two_takeovers_among_three_processes() {
+    let config = Config::new(pool(1), &[90, 110, 110], 2, more(2), more(2));
+    holds("two takeovers", config.with(|b| (b.takeovers, b.slow) = (2, 1)));
+}
+
+#[test]
+fn two_limits_and_a_client_that_takes_both() {
+    let config = Config::new(pool_and_feature(2, 1), &[90, 110], 0, more(2), more(3));
+    let clients = vec![asks(&[POOL, FEATURE], 1), asks(&[POOL], 1), asks(&[POOL], 2)];
+    holds("two limits", config.also(|c| c.clients = clients).with(|b| b.lost = 1));
+}
+
+#[test]
+fn caps_and_durations_that_change() {
+    let plans = vec![pool(2), settings(secs(10), TTL, vec![limit(POOL, "pool", 1)]), pool(2)];
+    holds("changed plans", two(2, 3).also(|c| c.plans = plans).with(|b| b.lost = 1));
+}
+
+#[test]
+fn three_clients_for_two_seats() {
+    holds("cap 2", two(2, 3).with(|b| (b.cuts, b.revokes) = (1, 1)));
+}
+
+#[test]
+fn ledgers_and_leases_that_are_deleted_or_set_back() {
+    let config = Config::new(pool(1), &[90, 110, 110], 2, 1, more(2));
+    holds("lost objects", config.with(|b| (b.losses, b.leases, b.takeovers) = (1, 1, 2)));
+}
+
+#[test]
+fn replicas_that_leave_the_lease_alone_as_they_should() {
+    let plan = settings(X, secs(15), vec![limit(POOL, "pool", 1)]);
+    let config = Config::new(plan, &[110, 90], 2, more(4), more(3));
+    holds("patient", config.also(|c| c.mutants.clear()).with(|b| (b.lost, b.watches) = (1, 1)));
+}

@@ -1,0 +1,228 @@
+//! One state of a search: processes, store, clients and all that is under way between them; and the
+//! judge of what the clients believe.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use genie_ledger::{canonical, *};
+
+use super::client::{Call, Client, True};
+use super::config::{Budget, Config};
+use crate::support::{Store, holder};
+
+/// A process and its replica.
+#[derive(Clone)]
+pub struct Node {
+    pub replica: Replica<()>,
+    pub process: u32,
+    /// The plan that it was told last.
+    pub told: usize,
+    /// Whether nothing that it asks of the store gets there.
+    pub cut: bool,
+    pub waiting: Vec<(Ticket, usize, OperationId, Heard)>,
+}
+
+/// How an answer travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Heard {
+    Now,
+    Later,
+    Never,
+}
+
+/// Where a store request is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    Sent,
+    Answered(Box<StoreReply>),
+    /// Its sender has given it up, and it may be carried out all the same.
+    Orphan,
+}
+
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub node: usize,
+    pub id: RequestId,
+    pub request: StoreRequest,
+    pub way: Way,
+}
+
+/// A message between a client and the servers that is late.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Message {
+    Call(usize, Call),
+    Answer(usize, OperationId, Answer),
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub config: Arc<Config>,
+    pub now: True,
+    pub left: Budget,
+    pub plan: usize,
+    pub store: Arc<Store>,
+    /// What the ledger said at some time before.
+    pub backup: Option<ObservedLedger>,
+    /// The last generation that the operator saw.
+    pub min_generation: Generation,
+    pub nodes: Vec<Option<Arc<Node>>>,
+    pub flights: Vec<Flight>,
+    pub messages: Vec<Message>,
+    pub clients: Vec<Client>,
+    /// Processes that have ended, and of which it may become known.
+    pub ended: Vec<Nonce>,
+    /// The most units of each limit that may be out (R10).
+    pub allowed: Vec<u32>,
+    pub processes: u32,
+    pub broken: Option<String>,
+    pub notes: Option<Vec<String>>,
+}
+
+impl World {
+    /// Node 0 is the first owner of a new ledger, and the others have seen its Lease.
+    pub fn new(config: &Arc<Config>) -> Self {
+        mutate(&[]);
+        let clients = config.clients.iter().enumerate().map(|(i, asks)| Client::new(i, asks.clone()));
+        let mut world = Self {
+            config: config.clone(),
+            now: Duration::ZERO,
+            left: Budget::default(),
+            plan: 0,
+            store: Arc::new(Store::new()),
+            backup: None,
+            min_generation: Generation(0),
+            nodes: Vec::new(),
+            flights: Vec::new(),
+            messages: Vec::new(),
+            clients: clients.collect(),
+            ended: Vec::new(),
+            allowed: config.limits().into_iter().map(|(.., most)| most).collect(),
+            processes: 0,
+            broken: None,
+            notes: None,
+        };
+        let mut no_choice = super::choices::Choices::default();
+        for node in 0..config.rates.len() {
+            world.nodes.push(None);
+            world.start(node);
+            if !config.fresh {
+                world.pump(node, &mut no_choice);
+            }
+        }
+        world.backup = world.store.ledger.clone().filter(|_| config.budget.losses > 0);
+        world.left = config.budget.clone();
+        mutate(&config.mutants);
+        world
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.config.plans[self.plan].clone().with_min_generation(self.min_generation)
+    }
+
+    /// A fresh process.
+    pub fn start(&mut self, node: usize) {
+        self.processes += 1;
+        let me = holder(&format!("p{}", self.processes));
+        let replica = Replica::new(me, self.settings(), self.clock(node));
+        let fresh =
+            Node { replica, process: self.processes, told: self.plan, cut: false, waiting: Vec::new() };
+        self.nodes[node] = Some(Arc::new(fresh));
+    }
+
+    pub fn clock(&self, node: usize) -> BootInstant {
+        let boot = Duration::from_secs(1000);
+        BootInstant::from_boot(boot + self.now * self.config.rates[node] / 100)
+    }
+
+    pub fn node(&self, node: usize) -> Option<&Node> {
+        self.nodes[node].as_deref()
+    }
+
+    pub fn node_mut(&mut self, node: usize) -> &mut Node {
+        Arc::make_mut(self.nodes[node].as_mut().expect("only what runs is asked"))
+    }
+
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(what());
+        }
+    }
+
+    /// Forgets what can have no effect any more, and looks at what clients hold.
+    pub fn settle(&mut self) {
+        let store = self.store.clone();
+        self.flights.retain(|flight| match (&flight.way, &flight.request) {
+            (Way::Orphan, StoreRequest::WriteLease { expect, .. }) => {
+                store.lease.as_ref().is_some_and(|lease| lease.version == *expect)
+            }
+            (Way::Orphan, StoreRequest::WriteLedger { expect, .. }) => {
+                store.ledger.as_ref().is_some_and(|ledger| ledger.version == *expect)
+            }
+            (Way::Orphan, _) => false,
+            _ => true,
+        });
+        let clients = &self.clients;
+        self.messages.retain(|message| match message {
+            Message::Answer(client, operation, _) => clients[*client].listens(*operation),
+            Message::Call(..) => true,
+        });
+        self.judge();
+    }
+
+    /// The most that the ledger, or a write under way, promises of a limit; None: it says nothing.
+    fn promised(&self, name: &str) -> Option<u32> {
+        let record = self.store.ledger.as_ref()?.record.as_ref()?;
+        let flying = self.flights.iter().filter_map(|flight| match &flight.request {
+            StoreRequest::WriteLedger { record, .. } => record.promises.get(name).copied(),
+            _ => None,
+        });
+        record.promises.get(name).map(|w| flying.fold(*w, u32::max))
+    }
+
+    fn judge(&mut self) {
+        let told = self.nodes.iter().flatten().map(|node| node.told).min().unwrap_or(self.plan);
+        for (i, (id, name, most)) in self.config.limits().into_iter().enumerate() {
+            let plans = &self.config.plans[told.min(self.plan)..=self.plan];
+            let caps = plans.iter().flat_map(|plan| plan.limits()).filter(|limit| limit.id == id);
+            let cap = caps.map(|limit| limit.cap.unwrap_or(u32::MAX)).max().unwrap_or(0);
+            let promised = self.promised(&name);
+            self.allowed[i] = cap.max(self.allowed[i].min(promised.unwrap_or(most)));
+            let held: u32 = self.clients.iter().map(|client| client.holds(self.now, id)).sum();
+            if held > self.allowed[i] {
+                let allowed = self.allowed[i];
+                self.broken = Some(format!("clients hold {held} units of {name}, {allowed} are allowed"));
+            } else if self.config.strict && promised.is_some_and(|w| held > w) {
+                self.broken = Some(format!("clients hold {held} units of {name}, {promised:?} are promised"));
+            }
+        }
+    }
+
+    /// As a state of the search: all that decides what can happen from here.
+    pub fn hash<H: Hasher>(&self, state: &mut H) {
+        let far = self.config.far();
+        canonical::begin();
+        (&self.left, self.plan, self.min_generation, &self.allowed).hash(state);
+        for (index, node) in self.nodes.iter().enumerate() {
+            canonical::look_from(self.clock(index), far, index as u64);
+            node.is_some().hash(state);
+            if let Some(node) = node {
+                (&node.replica, node.told, node.cut, &node.waiting).hash(state);
+            }
+        }
+        let lease = self.store.lease.as_ref().map(|lease| (&lease.uid, &lease.version, &lease.record));
+        let ledger = self.store.ledger.as_ref().map(|ledger| (&ledger.version, &ledger.record));
+        (lease, ledger).hash(state);
+        self.backup.as_ref().map(|ledger| &ledger.record).hash(state);
+        for flight in &self.flights {
+            canonical::look_from(BootInstant::from_boot(Duration::ZERO), far, flight.node as u64);
+            (flight.node, &flight.request, &flight.way).hash(state);
+            if flight.way != Way::Orphan {
+                flight.id.hash(state);
+            }
+        }
+        self.messages.hash(state);
+        self.clients.iter().for_each(|client| client.hash(self.now, far, state));
+        self.ended.hash(state);
+    }
+}
