@@ -29,8 +29,8 @@ use std::sync::Arc;
 use config::Config;
 use search::{Order, search};
 
-/// Most states of one search in a plain test run, and in a long one (about 3 GB).
-const MOST: (usize, usize) = (250_000, 90_000_000);
+/// Most states of one search in a plain test run, and in a long one (under 1 GB).
+const MOST: (usize, usize) = (250_000, 20_000_000);
 
 fn long() -> bool {
     std::env::var("GENIE_MODEL").is_ok_and(|set| set == "long")
