@@ -46,10 +46,11 @@ pub(crate) fn fence(
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
     let lost = found_generation < known && !mutated(Mutant::RegressionUnnoticed);
-    let longer =
-        |planned: Duration, recorded: Option<u64>| planned.max(Duration::from_millis(recorded.unwrap_or(0)));
-    let longer = |planned, recorded| {
-        if mutated(Mutant::PlannedHorizonOnly) { planned } else { longer(planned, recorded) }
+    let longer = |planned: Duration, recorded: Option<u64>| match recorded {
+        Some(recorded) if !mutated(Mutant::PlannedHorizonOnly) => {
+            planned.max(Duration::from_millis(recorded))
+        }
+        _ => planned,
     };
     let horizon = longer(settings.horizon(), found.map(|record| record.horizon_ms));
     let ttl = longer(settings.ttl(), found.map(|record| record.ttl_ms));

@@ -56,6 +56,9 @@ impl Limits {
             clones: record.clones,
         };
         limits.configure(plan, &record.borrowed);
+        if !limits.recovering {
+            limits.foreign.clear();
+        }
         limits
     }
 
@@ -145,8 +148,6 @@ impl Limits {
 
     /// R6a: counts a session that an earlier owner handed over; its limits may not be the plan's.
     pub(crate) fn handed(&mut self, limits: &LimitSet, count: NonZeroU32) -> Slots {
-        // What the plan lacks is counted by id from now on; a promise that is not recorded counts as the cap.
-        self.foreign.clear();
         let slots = limits.iter().map(|id| self.slot_of(id)).collect();
         self.each(&slots, count, Meter::open);
         slots

@@ -13,29 +13,36 @@ fn seal_for(bench: &mut Bench, owner: &mut Replica<()>, successor: &mut Replica<
     bench.pump(owner);
 }
 
-fn role(replica: &Replica<()>) -> Role {
-    replica.role()
+/// A follower that has looked around.
+fn follower(bench: &mut Bench, cap: u32) -> Replica<()> {
+    let mut replica = bench.replica("b", pool_of(cap));
+    bench.pump(&mut replica);
+    replica
+}
+
+/// The watch shows the Lease, and the replica does what follows.
+fn sees_the_lease(bench: &mut Bench, replica: &mut Replica<()>) {
+    replica.observe_lease(bench.now, bench.store.lease.clone());
+    bench.pump(replica);
 }
 
 #[test]
 fn a_handover_needs_no_wait_no_recovery_and_keeps_every_answer() {
     let mut bench = Bench::new();
     let (mut a, claims) = first_owner(&mut bench, pool_of(2), 2);
-    let mut b = bench.replica("b", pool_of(2));
-    bench.pump(&mut b);
+    let mut b = follower(&mut bench, 2);
     bench.run(&mut a, secs(30));
     let (answer, left) = (bench.renew(&mut a, &claims[0], 50), secs(60));
     bench.sleep(secs(30));
     seal_for(&mut bench, &mut a, &mut b);
-    assert_eq!(role(&a), Role::Stopped(StopReason::Released));
+    assert_eq!(a.role(), Role::Stopped(StopReason::Released));
     assert_eq!(
         bench.store.lease.as_ref().unwrap().record.holder,
         Some(nonce("b")),
         "the Lease is b's by name"
     );
-    b.observe_lease(bench.now, bench.store.lease.clone());
-    bench.pump(&mut b);
-    assert_eq!(role(&b), Role::Owner, "without a wait");
+    sees_the_lease(&mut bench, &mut b);
+    assert_eq!(b.role(), Role::Owner, "without a wait");
     assert_eq!(b.status(bench.now).recovery_ends, None);
     assert!(!bench.store.record().recovering);
     assert_eq!(bench.store.record().sealed, None);
@@ -52,12 +59,10 @@ fn a_handover_needs_no_wait_no_recovery_and_keeps_every_answer() {
 fn what_is_left_of_a_handed_session_ends_by_the_successors_clock() {
     let mut bench = Bench::new();
     let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
-    let mut b = bench.replica("b", pool_of(1));
-    bench.pump(&mut b);
+    let mut b = follower(&mut bench, 1);
     bench.sleep(secs(60));
     seal_for(&mut bench, &mut a, &mut b);
-    b.observe_lease(bench.now, bench.store.lease.clone());
-    bench.pump(&mut b);
+    sees_the_lease(&mut bench, &mut b);
     // 99 s by the clock of a, of which 60 had passed.
     bench.run(&mut b, secs(38));
     assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
@@ -69,14 +74,12 @@ fn what_is_left_of_a_handed_session_ends_by_the_successors_clock() {
 fn a_seal_without_a_table_needs_a_recovery_of_the_ttl_only() {
     let mut bench = Bench::new();
     let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
-    let mut b = bench.replica("b", pool_of(1));
-    bench.pump(&mut b);
+    let mut b = follower(&mut bench, 1);
     a.release(bench.now);
     bench.pump(&mut a);
     assert_eq!(bench.store.lease.as_ref().unwrap().record.holder, None);
-    b.observe_lease(bench.now, bench.store.lease.clone());
-    bench.pump(&mut b);
-    assert_eq!(role(&b), Role::Owner);
+    sees_the_lease(&mut bench, &mut b);
+    assert_eq!(b.role(), Role::Owner);
     let ends = b.status(bench.now).recovery_ends.expect("it recovers");
     assert_eq!(ends.since(bench.now), secs(110), "ttl(1+ρ)/(1-ρ)");
     assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
@@ -87,17 +90,15 @@ fn a_seal_without_a_table_needs_a_recovery_of_the_ttl_only() {
 fn a_table_is_good_for_its_own_seal_only() {
     let mut bench = Bench::new();
     let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
-    let mut b = bench.replica("b", pool_of(1));
-    bench.pump(&mut b);
+    let mut b = follower(&mut bench, 1);
     let mut table = a.hand_over(bench.now).unwrap();
     table.sealed.nonce = nonce("another");
     table.sessions.clear();
     let name = b.accept_handover(bench.now, table);
     a.handed_over(bench.now, name);
     bench.pump(&mut a);
-    b.observe_lease(bench.now, bench.store.lease.clone());
-    bench.pump(&mut b);
-    assert_eq!(role(&b), Role::Owner);
+    sees_the_lease(&mut bench, &mut b);
+    assert_eq!(b.role(), Role::Owner);
     assert!(b.status(bench.now).recovery_ends.is_some());
     assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
 }
@@ -110,7 +111,7 @@ fn an_owner_that_still_recovers_seals_nothing() {
     bench.take_over(&mut b);
     assert_eq!(b.hand_over(bench.now), None);
     bench.pump(&mut b);
-    assert_eq!(role(&b), Role::Stopped(StopReason::Released));
+    assert_eq!(b.role(), Role::Stopped(StopReason::Released));
     assert_eq!(bench.store.record().sealed, None);
 }
 
@@ -131,15 +132,14 @@ fn an_owner_that_hands_over_serves_no_more_and_seals_only_when_told_who_has_the_
 fn a_seal_that_was_lost_is_written_again_and_a_fenced_owner_gives_no_lease() {
     let mut bench = Bench::new();
     let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
-    let mut b = bench.replica("b", pool_of(1));
-    bench.pump(&mut b);
+    let mut b = follower(&mut bench, 1);
     a.release(bench.now);
     let lost = bench.hold(&mut a);
     assert_eq!(lost.len(), 1, "the seal, and not the Lease before it: {lost:?}");
     a.reply(bench.now, lost[0].0, StoreReply::Unknown);
     bench.run(&mut a, secs(1));
     assert!(bench.store.record().sealed.is_some());
-    assert_eq!(role(&a), Role::Stopped(StopReason::Released));
+    assert_eq!(a.role(), Role::Stopped(StopReason::Released));
 
     let (mut c, _) = first_owner(&mut Bench::new(), pool_of(1), 1);
     c.release(bench.now);
@@ -150,7 +150,7 @@ fn a_seal_that_was_lost_is_written_again_and_a_fenced_owner_gives_no_lease() {
         bench.answer(&mut c, request);
     }
     bench.pump(&mut c);
-    assert_eq!(role(&c), Role::Stopped(StopReason::Released));
+    assert_eq!(c.role(), Role::Stopped(StopReason::Released));
     assert_eq!(bench.store.lease_writes, writes, "the Lease is another's");
 }
 
@@ -195,4 +195,34 @@ fn a_newer_token_goes_on_where_an_older_copy_was_adopted_first() {
     granted(&bench.renew(&mut b, &claims[0], 51));
     let newest = granted(&bench.renew(&mut b, &newer, 52));
     assert_eq!(newest.counter, 2);
+}
+
+/// Switches a rule off on this thread, and on again.
+struct Without;
+
+impl Without {
+    fn rule(mutant: Mutant) -> Self {
+        mutate(&[mutant]);
+        Self
+    }
+}
+
+impl Drop for Without {
+    fn drop(&mut self) {
+        mutate(&[]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "recovery_ends.is_some()")]
+fn mutant_r6_any_table_counts() {
+    let _mutant = Without::rule(Mutant::AnyTableCounts);
+    a_table_is_good_for_its_own_seal_only();
+}
+
+#[test]
+#[should_panic(expected = "CloneDetected")]
+fn mutant_r12_clones_renewed() {
+    let _mutant = Without::rule(Mutant::ClonesRenewed);
+    two_programs_do_not_renew_one_session();
 }
