@@ -78,11 +78,6 @@ impl Peers {
         self.clock.by(deadline, receiver).await?.ok()
     }
 
-    /// A channel of its own to the replica at `address`.
-    pub(crate) fn channel(&self, address: &str) -> Option<PeerChannel> {
-        Some(self.connect.as_ref()?.connect(address))
-    }
-
     fn link(&self, address: &Arc<str>) -> Option<mpsc::Sender<Job>> {
         let mut links = self.links.lock().expect("no code panics while it holds this lock");
         if let Some(link) = links.get(address).filter(|link| !link.is_closed()) {
@@ -92,7 +87,7 @@ impl Peers {
             // Dropping a sender ends its task once what is under way has been answered.
             links.clear();
         }
-        let channel = self.channel(address)?;
+        let channel = self.connect.as_ref()?.connect(address);
         let (sender, receiver) = mpsc::channel(MAX_QUEUED);
         tokio::spawn(run_link(self.clock.clone(), channel, address.clone(), receiver));
         links.insert(address.clone(), sender.clone());

@@ -66,10 +66,10 @@ struct Inner {
 }
 
 impl Inner {
-    fn owner(&self, now: BootInstant) -> Owner {
+    fn owner(&self) -> Owner {
         match self.replica.role() {
             Role::Owner => Owner::Here,
-            _ => self.replica.status(now).owner.map_or(Owner::Unknown, Owner::At),
+            _ => self.replica.known_owner().cloned().map_or(Owner::Unknown, Owner::At),
         }
     }
 
@@ -104,10 +104,7 @@ impl Pool {
     pub(crate) fn configure(&self, view: Arc<PlanView>) {
         let settings = view.settings().clone();
         *self.view.write().expect("no code panics while it holds this lock") = view;
-        self.change(|inner, now| {
-            let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
-            inner.replica.configure(now, settings.with_min_generation(floor));
-        });
+        self.change(|inner, now| inner.replica.configure(now, settings));
     }
 
     /// Takes a seat; waits for a promise to be raised at most until `deadline`.
@@ -277,7 +274,7 @@ impl Pool {
         let due = inner.replica.next_tick();
         let wake =
             !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
-        let owner = inner.owner(now);
+        let owner = inner.owner();
         self.owner.send_if_modified(|known| {
             let changed = *known != owner;
             *known = owner;

@@ -265,7 +265,7 @@ impl<M> Replica<M> {
 
     /// The owner to send clients to: another process, and one that still has the Lease as far as
     /// this replica saw.
-    pub(crate) fn known_owner(&self) -> Option<&Holder> {
+    pub fn known_owner(&self) -> Option<&Holder> {
         let (_, holder) = self.owner.as_ref()?;
         let has_lease = match &self.phase {
             Phase::Seeking(seeking) => seeking.lease_holder() == Some(&holder.nonce),
