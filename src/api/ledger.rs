@@ -50,3 +50,10 @@ pub struct SeatLedgerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<genie_ledger::Record>,
 }
+
+impl SeatLedger {
+    /// What the owner wrote last; None: nobody has written yet.
+    pub fn record(&self) -> Option<&genie_ledger::Record> {
+        self.status.as_ref()?.record.as_ref()
+    }
+}

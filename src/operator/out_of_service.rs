@@ -104,7 +104,7 @@ impl OutOfService {
 
 /// The owner that a ledger records.
 pub fn holder(ledger: &SeatLedger) -> Option<&genie_ledger::Holder> {
-    Some(&ledger.status.as_ref()?.record.as_ref()?.holder)
+    Some(&ledger.record()?.holder)
 }
 
 #[cfg(test)]

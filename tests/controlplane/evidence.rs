@@ -17,10 +17,11 @@ use k8s_openapi::{
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams},
+    runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Place, record};
+use crate::support::{Place, record};
 
 const SERVER: &str = "cad-license-server";
 
@@ -125,8 +126,7 @@ async fn place(alone: bool) -> Place {
 
 fn owned(recovering: bool) -> impl Fn(&SeatLedger) -> bool {
     move |ledger| {
-        let record = ledger.status.as_ref().and_then(|status| status.record.as_ref());
-        record.is_some_and(|record| record.generation.0 == 2 && record.recovering == recovering)
+        ledger.record().is_some_and(|record| record.generation.0 == 2 && record.recovering == recovering)
     }
 }
 
@@ -140,15 +140,11 @@ async fn recovers_soon(place: &Place) {
 
 async fn does_not_recover_soon(place: &Place) {
     place.until::<SeatLedger>("cad", "is taken over, in recovery", owned(true)).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let early = async {
-        while Instant::now() < deadline {
-            let ledger = place.there::<SeatLedger>("cad").await;
-            assert!(!owned(false)(&ledger), "the recovery ended without evidence");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, early).await.unwrap();
+    let recovered = await_condition(place.api::<SeatLedger>(), "cad", |ledger: Option<&SeatLedger>| {
+        ledger.is_none_or(owned(false))
+    });
+    let early = tokio::time::timeout(Duration::from_secs(20), recovered).await;
+    assert!(early.is_err(), "the recovery ended without evidence: {early:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

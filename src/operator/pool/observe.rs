@@ -119,7 +119,7 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
 
 fn generation(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool) -> u64 {
     let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref());
-    let recorded = live.ledger.as_ref().and_then(|ledger| ledger.status.as_ref()?.record.as_ref());
+    let recorded = live.ledger.as_ref().and_then(|ledger| ledger.record());
     let seen = told
         .map_or(0, |told| told.generation)
         .max(live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation))

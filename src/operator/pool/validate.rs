@@ -113,7 +113,7 @@ pub fn validate(observed: &Observed) -> Verdict {
 
 /// What the owner wrote last.
 pub fn record(live: &Live) -> Option<&Record> {
-    live.ledger.as_ref()?.status.as_ref()?.record.as_ref()
+    live.ledger.as_ref()?.record()
 }
 
 /// The server that this pool makes, if it is the one that makes it.
