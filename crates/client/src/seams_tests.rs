@@ -15,7 +15,7 @@ use std::{
 use genie_proto::v1::{self, Code, Verdict, licensing_server::LicensingServer};
 
 use crate::{
-    BootInstant, Checkout, Client, Error, State, Transport,
+    BootInstant, Checkout, Client, Error, Loss, State, Transport,
     seams::{Chance, Clock, ConnectFailure, Dial, Line, Seams, Sleep},
     testing::{Asked, Reply, Scripted, config_for},
 };
@@ -66,6 +66,9 @@ struct World {
     calls: Mutex<Vec<(u64, Duration, Asked)>>,
     /// How long each call says that it waits, as gRPC writes it.
     patience: Mutex<Vec<String>>,
+    /// A seat, and what it said of itself while the server handled a check-in.
+    seat: Mutex<Option<tokio::sync::watch::Receiver<State>>>,
+    at_checkin: Mutex<Option<State>>,
 }
 
 impl Dial for Arc<World> {
@@ -100,6 +103,11 @@ impl World {
         let script = move |asked: &Asked| {
             let at = world.began.elapsed();
             world.calls.lock().expect("unpoisoned").push((line, at, asked.clone()));
+            if matches!(asked, Asked::Checkin(_)) {
+                let seat = world.seat.lock().expect("unpoisoned");
+                let said = seat.as_ref().map(|seat| seat.borrow().clone());
+                *world.at_checkin.lock().expect("unpoisoned") = said;
+            }
             answer(asked)
         };
         let service = LicensingServer::new(Scripted::new(script, report));
@@ -164,6 +172,8 @@ fn world() -> (Arc<World>, Client) {
         fates: Mutex::default(),
         calls: Mutex::default(),
         patience: Mutex::default(),
+        seat: Mutex::default(),
+        at_checkin: Mutex::default(),
     });
     let seams = Seams {
         dial: Box::new(Arc::clone(&world)),
@@ -220,6 +230,16 @@ async fn an_answer_that_comes_when_the_seat_has_run_out_is_not_heard() {
     assert_eq!(world.began.elapsed().as_secs(), 60);
     tokio::time::sleep(Duration::from_secs(1000)).await;
     assert!(matches!(seat.state(), State::Lost(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_knows_that_the_seat_is_lost_before_the_server_hears_of_its_check_in() {
+    let (world, client) = world();
+    let seat = client.checkout(Checkout::default()).await.expect("a seat");
+    *world.seat.lock().expect("unpoisoned") = Some(seat.watch());
+    seat.checkin().await.expect("given back");
+    let said = world.at_checkin.lock().expect("unpoisoned").take();
+    assert_eq!(said, Some(State::Lost(Loss::GivenBack)));
 }
 
 #[tokio::test(start_paused = true)]
