@@ -28,7 +28,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 /// nothing is out of them, so there may be as many again.
 const MAX_RECORD_LIMITS: i64 = 2 * genie_ledger::MAX_SETTINGS_LIMITS as i64;
 /// Borrowed seats of one ledger: a record with all of them is well below etcd's 1.5 MB.
-const MAX_BORROWED: i64 = 4_000;
+const MAX_BORROWED: i64 = genie_ledger::MAX_BORROWED as i64;
 /// Longest text of a record: an address, or the name of a pod, a node or a limit.
 const MAX_RECORD_TEXT: i64 = 253;
 

@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Claim, GrantId, LimitId, LimitSet, OperationId};
+use crate::record::Borrowed;
+use crate::types::{Claim, Generation, GrantId, LimitId, LimitSet, OperationId};
 
 /// A request for `count` units of each of `limits`, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +22,7 @@ pub struct CheckoutRequest<M> {
     pub meta: M,
 }
 
-/// A place in the line of checkouts that wait for a promise to be raised.
+/// A place in the line of those whose answer depends on a write of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct Ticket(pub u64);
@@ -54,7 +55,15 @@ pub enum Answer {
         /// Why.
         reason: Denial,
     },
-    /// The session is over, now or already before.
+    /// The units are the client's until the end that the document states, without a server (R9). The entry
+    /// is in the ledger.
+    Lent {
+        /// What the document says.
+        borrowed: Borrowed,
+        /// The owner that answers; the document shows it when it is given back.
+        generation: Generation,
+    },
+    /// The session, or the borrowed document, is over, now or already before.
     Returned,
     /// Ask the owner.
     NotOwner {
@@ -95,6 +104,15 @@ pub enum Denial {
     CloneDetected,
     /// A session of an earlier owner that this owner never took over.
     SessionUnknown,
+    /// The plan lends no units.
+    BorrowingOff,
+    /// The end asked for is past, or further off than the plan lends units for.
+    BorrowPeriod {
+        /// The longest period.
+        longest: Duration,
+    },
+    /// As many units, or documents, are lent as may be.
+    BorrowLimit,
 }
 
 impl Answer {

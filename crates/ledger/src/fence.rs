@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::borrowing::BORROW_SKEW;
 use crate::meter;
 use crate::mutant::{Mutant, mutated};
-use crate::record::{Record, Sealed};
-use crate::settings::Settings;
+use crate::record::{Borrowed, Record, Sealed, UnixSeconds};
+use crate::settings::{Borrowing, Settings};
 use crate::time::{BootInstant, stretch, stretch_twice};
 use crate::types::{Generation, Holder, Nonce};
 
@@ -18,6 +19,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) replaced_seen: BootInstant,
     /// When the record was read.
     pub(crate) read_at: BootInstant,
+    /// The wall clock, if it was told.
+    pub(crate) wall: Option<UnixSeconds>,
     /// Processes known to have ended.
     pub(crate) evidence: &'a BTreeMap<Nonce, BootInstant>,
     /// Whose session table this replica holds.
@@ -65,8 +68,13 @@ pub(crate) fn fence(
         let known = ended.into_iter().chain(sealed.map(|_| basis.read_at)).min();
         known.map_or(full, |known_at| full.min(known_at + stretch_twice(ttl)))
     });
+    let generation = Generation(found_generation.max(known).0 + 1);
+    let mut borrowed = found.map(|record| record.borrowed.clone()).unwrap_or_default();
+    if lost && !mutated(Mutant::LostLoansForgotten) {
+        close_what_was_lent(&mut borrowed, generation, settings, basis.wall);
+    }
     let record = Record {
-        generation: Generation(found_generation.max(known).0 + 1),
+        generation,
         holder: me.clone(),
         seq: found.map_or(0, |record| record.seq) + 1,
         recovering: recovery_ends.is_some(),
@@ -74,7 +82,7 @@ pub(crate) fn fence(
         promises: promises(found, lost, settings),
         horizon_ms: horizon.as_millis() as u64,
         ttl_ms: ttl.as_millis() as u64,
-        borrowed: found.map(|record| record.borrowed.clone()).unwrap_or_default(),
+        borrowed,
         usage: found.map(|record| record.usage.clone()).unwrap_or_default(),
         clones: found.map_or(0, |record| record.clones),
     };
@@ -109,4 +117,23 @@ fn promises(found: Option<&Record>, lost: bool, settings: &Settings) -> BTreeMap
             capped.map(|(name, cap)| (name, meter::ahead(cap))).collect()
         }
     }
+}
+
+/// R11: one entry stands for all documents that may be out, known ones too: together they are no more than
+/// may be lent at once. It counts on every limit until the longest of them has ended; without a wall clock,
+/// until its end is known. An earlier one of its kind is part of it.
+fn close_what_was_lent(
+    borrowed: &mut Vec<Borrowed>,
+    generation: Generation,
+    settings: &Settings,
+    wall: Option<UnixSeconds>,
+) {
+    let Some(Borrowing { max_units, longest }) = settings.borrowing() else { return };
+    let ends = wall.map_or(UnixSeconds::NEVER, |wall| wall.plus(longest).plus(BORROW_SKEW));
+    let mut lost = Borrowed::lost(generation, max_units, ends);
+    for earlier in borrowed.extract_if(.., |entry| entry.is_lost()) {
+        lost.count = lost.count.max(earlier.count);
+        lost.ends = lost.ends.max(earlier.ends);
+    }
+    borrowed.push(lost);
 }

@@ -6,6 +6,7 @@
 //! outputs. The rule numbers in the docs (R1, Q, …) are those of the seat protocol.
 
 mod answer;
+mod borrowing;
 #[cfg(feature = "model")]
 pub mod canonical;
 #[cfg(not(feature = "model"))]
@@ -13,6 +14,7 @@ mod canonical;
 mod fence;
 mod handover;
 mod leaving;
+mod lending;
 mod limits;
 mod meter;
 mod mutant;
@@ -32,13 +34,15 @@ mod types;
 mod waiting;
 
 pub use answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+pub use borrowing::{BORROW_SKEW, BorrowRequest, MAX_BORROWED};
 pub use handover::{HandedSession, Handover};
 #[cfg(feature = "model")]
 pub use mutant::{Mutant, mutate};
 pub use record::{Borrowed, LeaseRecord, ObservedLease, ObservedLedger, Record, Sealed, UnixSeconds};
 pub use replica::Replica;
 pub use settings::{
-    Limit, MAX_LIMIT_NAME, MAX_SETTING_DURATION, MAX_SETTINGS_LIMITS, Settings, SettingsError,
+    Borrowing, Limit, MAX_BORROW, MAX_LIMIT_NAME, MAX_SETTING_DURATION, MAX_SETTINGS_LIMITS, Settings,
+    SettingsError,
 };
 pub use status::{LimitStatus, Role, SessionView, Status, StopReason};
 pub use store::{RequestId, StoreReply, StoreRequest};

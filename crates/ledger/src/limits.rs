@@ -55,7 +55,7 @@ impl Limits {
             changed: false,
             clones: record.clones,
         };
-        limits.configure(plan, &record.borrowed);
+        limits.configure(plan, record.borrowed.iter());
         if !limits.recovering {
             limits.foreign.clear();
         }
@@ -67,7 +67,7 @@ impl Limits {
     }
 
     /// The plan's limits are these now.
-    pub(crate) fn configure(&mut self, plan: &[Limit], borrowed: &[Borrowed]) {
+    pub(crate) fn configure<'a>(&mut self, plan: &[Limit], lent: impl Iterator<Item = &'a Borrowed>) {
         for slot in std::mem::take(&mut self.plan) {
             self.meter_mut(slot).unplan();
         }
@@ -75,12 +75,11 @@ impl Limits {
         for limit in plan {
             let slot = self.slot_of(limit.id);
             let promised = self.foreign.remove(&limit.name);
-            let lent = borrowed.iter().filter(|b| b.limits.contains(&limit.name));
-            let lent = lent.map(|b| u64::from(b.count.get())).sum();
             let recovering = self.recovering;
-            self.meter_mut(slot).plan(limit, promised, lent, recovering);
+            self.meter_mut(slot).plan(limit, promised, recovering);
             self.plan.push(slot);
         }
+        lent.for_each(|entry| self.lend(entry));
         self.pressed = true;
         self.changed = true;
     }
@@ -139,6 +138,31 @@ impl Limits {
             return None;
         }
         Some(limits.iter().map(|id| self.slot_of(id)).collect())
+    }
+
+    /// R9: the units of this entry are lent from now on.
+    pub(crate) fn lend(&mut self, entry: &Borrowed) {
+        self.each_named(entry, Meter::lend);
+    }
+
+    /// R9: the units of this entry may be used again.
+    pub(crate) fn take_back(&mut self, entry: &Borrowed) {
+        self.each_named(entry, Meter::take_back);
+    }
+
+    fn each_named(&mut self, entry: &Borrowed, change: fn(&mut Meter, u64)) {
+        for slot in &self.plan {
+            let meter = &mut self.meters[slot.0 as usize];
+            if meter.name().is_some_and(|name| entry.touches(name)) {
+                change(meter, entry.count.get().into());
+            }
+        }
+        self.changed = true;
+    }
+
+    /// The names behind `slots`.
+    pub(crate) fn names(&self, slots: &Slots) -> Vec<Arc<str>> {
+        slots.iter().filter_map(|slot| self.meter(*slot).name().cloned()).collect()
     }
 
     /// The ids behind `slots`.

@@ -45,6 +45,7 @@ pub(crate) struct Meter {
     spent: u64,
     /// W_old: what earlier owners promised; None: their record lacks it, so it counts as the cap (R4).
     base: Option<u32>,
+    /// Lent, or about to be (R9).
     borrowed: u64,
     /// Asked for by checkouts that wait for a larger promise.
     reserved: u64,
@@ -79,12 +80,13 @@ impl Meter {
         }
     }
 
-    /// The plan has this limit; `promised` is what an earlier owner recorded, if it is news.
-    pub(crate) fn plan(&mut self, limit: &Limit, promised: Option<u32>, borrowed: u64, recovering: bool) {
+    /// The plan has this limit; `promised` is what an earlier owner recorded, if it is news. What is lent
+    /// of it is counted anew.
+    pub(crate) fn plan(&mut self, limit: &Limit, promised: Option<u32>, recovering: bool) {
         self.name = Some(limit.name.clone());
         self.cap = if mutated(Mutant::LoweredCapIgnored) { self.cap.max(limit.cap) } else { limit.cap };
         self.planned = true;
-        self.borrowed = borrowed;
+        self.borrowed = 0;
         if let Some(w) = promised {
             (self.usable, self.highest) = (Some(w), w);
             self.base = recovering.then_some(w);
@@ -148,6 +150,19 @@ impl Meter {
     /// R5: whether `count` more adopted units are inside what earlier owners promised.
     pub(crate) fn adoptable(&self, count: u64) -> bool {
         self.cap.is_none_or(|cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap)))
+    }
+
+    pub(crate) fn lend(&mut self, count: u64) {
+        self.borrowed += count;
+    }
+
+    pub(crate) fn take_back(&mut self, count: u64) {
+        self.borrowed -= count;
+    }
+
+    /// What the cap leaves for floating units.
+    fn room(&self, cap: u32) -> u32 {
+        u32::try_from(u64::from(cap).saturating_sub(self.borrowed)).unwrap_or(0)
     }
 
     /// A new session of this owner.
@@ -234,7 +249,8 @@ impl Meter {
             None => !recovering,
             Some(w) => {
                 let need = self.taken(cap, recovering) + self.reserved;
-                need > u64::from(w) || (w < cap && u64::from(w) - need < u64::from(ahead(cap)).div_ceil(2))
+                need > u64::from(w)
+                    || (w < self.room(cap) && u64::from(w) - need < u64::from(ahead(cap)).div_ceil(2))
             }
         }
     }
@@ -252,7 +268,7 @@ impl Meter {
         let spare = u64::from(w).saturating_sub(self.taken(cap, recovering) + self.reserved);
         if self.short(recovering) {
             Some(w.max(self.enough(cap, recovering)))
-        } else if may_lower && (spare > 2 * u64::from(ahead(cap)) || w > cap) {
+        } else if may_lower && (spare > 2 * u64::from(ahead(cap)) || w > self.room(cap)) {
             let enough = if mutated(Mutant::LowerBelowUse) { 0 } else { self.enough(cap, recovering) };
             Some(w.min(enough))
         } else {
@@ -260,11 +276,11 @@ impl Meter {
         }
     }
 
-    /// Enough for what is out and wanted, and a chunk ahead within the cap.
+    /// Enough for what is out and wanted, and a chunk ahead within what the cap leaves.
     fn enough(&self, cap: u32, recovering: bool) -> u32 {
         let need = self.taken(cap, recovering) + self.reserved;
         let roomy = need + u64::from(ahead(cap));
-        u32::try_from(roomy.min(cap.into()).max(need)).unwrap_or(u32::MAX)
+        u32::try_from(roomy.min(self.room(cap).into()).max(need)).unwrap_or(u32::MAX)
     }
 
     /// A record with the promise `w` is sent.
@@ -283,6 +299,7 @@ impl Meter {
 
     /// R10: the caps and promises as people see them. Only for a planned limit.
     pub(crate) fn status(&self) -> Option<LimitStatus> {
+        let in_force = u32::try_from(u64::from(self.highest) + self.borrowed).unwrap_or(u32::MAX);
         Some(LimitStatus {
             id: self.id,
             name: self.name.clone()?,
@@ -290,7 +307,7 @@ impl Meter {
             in_use: self.live,
             borrowed: self.borrowed,
             promised: self.usable,
-            in_force: self.cap.map(|cap| cap.max(self.highest)),
+            in_force: self.cap.map(|cap| cap.max(in_force)),
         })
     }
 }

@@ -51,6 +51,14 @@ pub enum Mutant {
     ClonesRenewed,
     /// R8: a retried checkout gets its full duration again.
     RetryGetsFullDuration,
+    /// R9: a document is issued while the write of its entry is undecided.
+    IssuedBeforeKnown,
+    /// R9: units of an entry are used again before its removal is known.
+    ReturnedReusedAtOnce,
+    /// R9: an entry is not counted until it is known to be written.
+    UnknownBorrowUncounted,
+    /// R9: units of a document are used again at its end by a clock that may be fast.
+    NoMarginForSkew,
     /// R10: a successor ignores the X and ttl that were recorded.
     PlannedHorizonOnly,
     /// R10: a smaller X or ttl is recorded while longer tokens are out.
@@ -65,6 +73,8 @@ pub enum Mutant {
     OldOwnerStays,
     /// R11: what an older record promised is believed.
     RegressedPromisesCount,
+    /// R11: what may have been lent by a record that was lost does not count.
+    LostLoansForgotten,
     /// No rule: a replica takes the Lease without waiting for it to be left alone. Safety must not rest on
     /// that wait, so the check must find nothing, and its searches use this to get further.
     LeaseTakenAtAnyTime,

@@ -8,7 +8,7 @@ use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
 use crate::limits::Slots;
 use crate::mutant::{Mutant, mutated};
 use crate::promise::{Book, Recorded};
-use crate::record::{ObservedLease, ObservedLedger};
+use crate::record::{ObservedLease, ObservedLedger, UnixSeconds};
 use crate::seats::{Checked, Seats};
 use crate::settings::Settings;
 use crate::status::StopReason;
@@ -29,9 +29,11 @@ pub(crate) struct Context<'a> {
     pub(crate) now: BootInstant,
     pub(crate) settings: &'a Settings,
     pub(crate) me: &'a Nonce,
+    /// The latest wall-clock time that was told; decides on borrowed documents alone.
+    pub(crate) wall: Option<UnixSeconds>,
 }
 
-/// Answers for checkouts that waited.
+/// Answers for those who waited.
 pub(crate) type Completions = VecDeque<(Ticket, Answer)>;
 
 /// An owner's state.
@@ -133,6 +135,7 @@ impl<M> Owner<M> {
 
     /// Answers everybody in line who can be answered now, in order.
     fn settle(&mut self, cx: Context<'_>, done: &mut Completions) {
+        self.book.loans.settle(cx.now, self.generation(), done);
         if self.waiting.is_empty() {
             return;
         }
@@ -156,6 +159,7 @@ impl<M> Owner<M> {
     }
 
     pub(crate) fn cancel(&mut self, ticket: Ticket) {
+        self.book.loans.cancel(ticket);
         if let Some(waiter) = self.waiting.remove(ticket) {
             self.step_out(&waiter);
             // A retry of the same checkout that stays in line has nothing reserved: it is looked at
@@ -170,7 +174,7 @@ impl<M> Owner<M> {
         operation: OperationId,
         meta: impl FnOnce() -> M,
     ) -> Result<Answer, StopReason> {
-        self.refuse_newer(claim)?;
+        self.refuse_newer(claim.generation)?;
         self.seats.expire(cx.now);
         if let Some(answer) = self.seats.settled_renewal(cx.now, claim, operation) {
             return Ok(answer);
@@ -187,7 +191,7 @@ impl<M> Owner<M> {
         claim: &Claim,
         done: &mut Completions,
     ) -> Result<Answer, StopReason> {
-        self.refuse_newer(claim)?;
+        self.refuse_newer(claim.generation)?;
         self.seats.expire(cx.now);
         self.seats.checkin(claim);
         self.settle(cx, done);
@@ -195,8 +199,8 @@ impl<M> Owner<M> {
     }
 
     /// R5: a newer token proves that this owner is no longer it.
-    fn refuse_newer(&self, claim: &Claim) -> Result<(), StopReason> {
-        if claim.generation > self.generation() && !mutated(Mutant::NewerTokenServed) {
+    pub(crate) fn refuse_newer(&self, generation: Generation) -> Result<(), StopReason> {
+        if generation > self.generation() && !mutated(Mutant::NewerTokenServed) {
             Err(StopReason::NewerToken)
         } else {
             Ok(())
@@ -261,7 +265,7 @@ impl<M> Owner<M> {
 
     pub(crate) fn configure(&mut self, cx: Context<'_>, old: &Settings, done: &mut Completions) {
         self.book.configure(cx.now, old, cx.settings);
-        self.seats.limits.configure(cx.settings.limits(), &self.book.record().borrowed);
+        self.seats.limits.configure(cx.settings.limits(), self.book.loans.counted());
         self.settle(cx, done);
     }
 
@@ -282,25 +286,30 @@ impl<M> Owner<M> {
 
     pub(crate) fn tick(&mut self, cx: Context<'_>, done: &mut Completions) {
         self.seats.expire(cx.now);
-        if self.waiting.next_deadline().is_some_and(|deadline| deadline <= cx.now) {
+        if self.next_deadline().is_some_and(|deadline| deadline <= cx.now) {
             self.settle(cx, done);
         }
     }
 
+    /// When somebody in line has waited too long.
+    fn next_deadline(&self) -> Option<BootInstant> {
+        self.waiting.next_deadline().into_iter().chain(self.book.loans.next_deadline()).min()
+    }
+
     pub(crate) fn next_tick(&self, settings: &Settings) -> Option<BootInstant> {
         let ledger = self.book.next_due(&self.seats.limits, settings, self.recovery_ends);
-        let times =
-            [self.tenure.next_due(), ledger, self.seats.sessions.next_expiry(), self.waiting.next_deadline()];
+        let times = [self.tenure.next_due(), ledger, self.seats.sessions.next_expiry(), self.next_deadline()];
         times.into_iter().flatten().min()
     }
 
     /// Everybody in line must ask the next owner.
     pub(crate) fn turn_away(&mut self, done: &mut Completions) {
         let line = self.waiting.take();
-        done.extend(line.into_iter().map(|w| (w.ticket, Answer::NotOwner { address: None })));
+        let tickets = line.into_iter().map(|waiter| waiter.ticket).chain(self.book.loans.leave());
+        done.extend(tickets.map(|ticket| (ticket, Answer::NotOwner { address: None })));
     }
 }
 
-fn unavailable() -> Answer {
+pub(crate) fn unavailable() -> Answer {
     Answer::Unavailable { retry_after: UNAVAILABLE_RETRY }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::borrowing::Loans;
 use crate::canonical::Tally;
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
@@ -42,6 +43,8 @@ pub(crate) struct Book {
     version: Version,
     /// The last record known to be written.
     record: Record,
+    /// The borrowed entries as the next write says them (R9).
+    pub(crate) loans: Loans,
     /// The last seq used in any write.
     seq: Tally,
     /// The least horizon and ttl that the record may say now.
@@ -66,6 +69,7 @@ impl Book {
     pub(crate) fn new(version: Version, record: Record, sent: BootInstant) -> Self {
         Self {
             version,
+            loans: Loans::new(&record.borrowed),
             seq: Tally(record.seq),
             horizon: Duration::from_millis(record.horizon_ms),
             ttl: Duration::from_millis(record.ttl_ms),
@@ -201,6 +205,7 @@ impl Book {
             promises: limits.promises(full_look),
             horizon_ms: durable(settings.horizon(), self.record.horizon_ms),
             ttl_ms: durable(settings.ttl(), self.record.ttl_ms),
+            borrowed: self.loans.to_write(),
             usage: limits.usage(),
             clones: limits.clones,
             ..self.record.clone()
@@ -230,6 +235,7 @@ impl Book {
     ) -> Recorded {
         if let StoreReply::Written { version } = reply {
             limits.acknowledged(&record.promises);
+            self.loans.acknowledged(&record.borrowed, limits);
             self.version = version;
             self.horizon = Duration::from_millis(record.horizon_ms);
             self.ttl = Duration::from_millis(record.ttl_ms);

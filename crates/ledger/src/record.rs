@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::borrowing::BORROW_SKEW;
 use crate::types::{Generation, GrantId, Holder, Nonce, Version};
 
 /// The durable state of one ledger. Written by its owner alone, always whole and with the version
@@ -68,6 +70,21 @@ pub struct Sealed {
 #[serde(transparent)]
 pub struct UnixSeconds(pub u64);
 
+impl UnixSeconds {
+    /// The last second of the year 9999: no end is known.
+    pub const NEVER: UnixSeconds = UnixSeconds(253_402_300_799);
+
+    /// This moment and whole seconds of `by`; never beyond [`NEVER`](Self::NEVER).
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(by.as_secs()).min(Self::NEVER.0))
+    }
+
+    /// This moment less whole seconds of `by`.
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by.as_secs()))
+    }
+}
+
 /// Units lent by a signed document that works without a server until its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -83,6 +100,32 @@ pub struct Borrowed {
     pub limits: Vec<Arc<str>>,
     /// When the document ends, margin for clock skew included.
     pub ends: UnixSeconds,
+}
+
+/// How the id of what stands for lost entries begins (R11); no document's id does.
+const LOST: &str = "lost-";
+
+impl Borrowed {
+    /// R11: what stands for entries that were lost before this generation. It touches every limit.
+    pub(crate) fn lost(generation: Generation, count: NonZeroU32, ends: UnixSeconds) -> Self {
+        let id = format!("{LOST}{}", generation.0).into();
+        Self { id, grant: GrantId(0), count, limits: Vec::new(), ends }
+    }
+
+    /// Whether this stands for entries that were lost (R11), and is no document.
+    pub fn is_lost(&self) -> bool {
+        self.id.starts_with(LOST)
+    }
+
+    /// Whether it takes units of this limit.
+    pub fn touches(&self, limit: &str) -> bool {
+        self.is_lost() || self.limits.iter().any(|name| **name == *limit)
+    }
+
+    /// The end that the document states.
+    pub fn until(&self) -> UnixSeconds {
+        self.ends.minus(BORROW_SKEW)
+    }
 }
 
 /// The part of a Lease that the protocol decides on. The driver adds what its store wants besides

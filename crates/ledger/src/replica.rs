@@ -7,7 +7,7 @@ use crate::handover::Handover;
 use crate::leaving::Leaving;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Completions, Context, Owner};
-use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed, UnixSeconds};
 use crate::settings::Settings;
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -29,11 +29,13 @@ pub struct Replica<M> {
     pub(crate) owner: Option<(Generation, Holder)>,
     /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
     pub(crate) shown: Generation,
+    /// The latest wall-clock time that was told.
+    pub(crate) wall: Option<UnixSeconds>,
     /// The session table of a sealed owner, and when it was received (R6a).
     handed: Option<(BootInstant, Handover<M>)>,
     done: Completions,
     requests: Tally,
-    tickets: Tally,
+    pub(crate) tickets: Tally,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +56,7 @@ impl<M> Replica<M> {
             phase,
             owner: None,
             shown: Generation(0),
+            wall: None,
             handed: None,
             done: Completions::new(),
             requests: Tally::default(),
@@ -65,7 +68,7 @@ impl<M> Replica<M> {
     /// below the plan's least stops: a ledger that was set back may look like its own (R11).
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let Phase::Owner(owner) = &mut self.phase else { return };
         if owner.generation() < cx.settings.min_generation() && !mutated(Mutant::OldOwnerStays) {
             return self.go_on_or_stop(Err(StopReason::Fenced));
@@ -99,7 +102,7 @@ impl<M> Replica<M> {
 
     /// The Lease as a watch showed it, possibly late; None: deleted.
     pub fn observe_lease(&mut self, now: BootInstant, lease: Option<ObservedLease>) {
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Seeking(seeking) => seeking.observe_lease(now, lease),
             Phase::Owner(owner) => owner.observe_lease(cx, lease.as_ref()),
@@ -110,7 +113,7 @@ impl<M> Replica<M> {
     /// The ledger as a watch showed it, possibly late; None: deleted.
     pub fn observe_ledger(&mut self, now: BootInstant, ledger: Option<ObservedLedger>) {
         self.note_owner(ledger.as_ref());
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Seeking(seeking) if ledger.is_some() => seeking.observe_ledger(now),
             Phase::Owner(owner) => {
@@ -132,7 +135,7 @@ impl<M> Replica<M> {
     /// The next request for the store. `now` is read right before the send: it is R2's s.
     pub fn take_request(&mut self, now: BootInstant) -> Option<(RequestId, StoreRequest)> {
         let id = RequestId(self.requests.0);
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let request = match &mut self.phase {
             Phase::Seeking(seeking) => seeking.request(cx, id),
             Phase::Owner(owner) => owner.request(cx, id),
@@ -148,7 +151,7 @@ impl<M> Replica<M> {
         if let StoreReply::Ledger(ledger) = &reply {
             self.note_owner(ledger.as_ref());
         }
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let seen = self.generation().unwrap_or(Generation(0));
         match &mut self.phase {
             Phase::Seeking(seeking) => {
@@ -177,7 +180,7 @@ impl<M> Replica<M> {
         }
     }
 
-    fn go_on_or_stop(&mut self, event: Result<(), StopReason>) {
+    pub(crate) fn go_on_or_stop(&mut self, event: Result<(), StopReason>) {
         if let Err(reason) = event {
             if let Phase::Owner(owner) = &mut self.phase {
                 owner.turn_away(&mut self.done);
@@ -188,7 +191,7 @@ impl<M> Replica<M> {
 
     /// Time has passed.
     pub fn tick(&mut self, now: BootInstant) {
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         if let Phase::Owner(owner) = &mut self.phase {
             owner.tick(cx, &mut self.done);
         }
@@ -207,7 +210,7 @@ impl<M> Replica<M> {
 
     /// A client asks for a session.
     pub fn checkout(&mut self, now: BootInstant, request: CheckoutRequest<M>) -> Outcome {
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets.0),
             _ => self.not_owner(),
@@ -224,7 +227,7 @@ impl<M> Replica<M> {
         meta: impl FnOnce() -> M,
     ) -> Outcome {
         self.shown = self.shown.max(claim.generation);
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Owner(owner) => {
                 let answer = owner.renew(cx, claim, operation, meta);
@@ -238,7 +241,7 @@ impl<M> Replica<M> {
     /// operation id, since a session ends once (R8).
     pub fn checkin(&mut self, now: BootInstant, claim: &Claim, _operation: OperationId) -> Outcome {
         self.shown = self.shown.max(claim.generation);
-        let cx = Context { now, settings: &self.settings, me: &self.me.nonce };
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Owner(owner) => {
                 let answer = owner.checkin(cx, claim, &mut self.done);
@@ -258,7 +261,7 @@ impl<M> Replica<M> {
         }
     }
 
-    fn not_owner(&self) -> Outcome {
+    pub(crate) fn not_owner(&self) -> Outcome {
         let address = self.known_owner().map(|holder| holder.address.clone());
         Outcome::Answer(Answer::NotOwner { address })
     }
@@ -292,12 +295,13 @@ impl<M> Replica<M> {
         }
     }
 
-    /// The next checkout that waited and has its answer now.
+    /// The next call that waited and has its answer now.
     pub fn take_completion(&mut self) -> Option<(Ticket, Answer)> {
         self.done.pop_front()
     }
 
-    /// Nobody waits for this ticket any more. A seat that it got in the meantime runs out.
+    /// Nobody waits for this ticket any more. A seat that it got in the meantime runs out; a document that it
+    /// asked for is lent, or given back, all the same.
     pub fn cancel(&mut self, ticket: Ticket) {
         if let Phase::Owner(owner) = &mut self.phase {
             owner.cancel(ticket);

@@ -14,7 +14,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::sessions::{Session, Sessions};
 use crate::tenure::LEASE_RENEW;
 use crate::time::{BootInstant, shrink, stretch};
-use crate::types::{Claim, Generation, OperationId, SessionId};
+use crate::types::{Claim, Generation, LimitSet, OperationId, SessionId};
 
 /// Most sessions of one ledger, ended ones that recovery remembers included: about 400 MB.
 const MAX_SESSIONS: usize = 2_000_000;
@@ -90,19 +90,30 @@ impl<M> Seats<M> {
         request: CheckoutRequest<M>,
         recovery_ends: Option<BootInstant>,
     ) -> Checked<M> {
-        let slots = match self.limits.planned(&request.limits) {
-            Ok(slots) => slots,
-            Err(limit) => return Checked::Answered(Answer::denied(Denial::UnknownLimit { limit })),
-        };
-        match self.limits.fit(&slots, request.count) {
+        match self.room(now, &request.limits, request.count, recovery_ends) {
+            Err(denial) => Checked::Answered(Answer::denied(denial)),
+            Ok((slots, true)) => Checked::Answered(self.open(now, d, request, slots)),
+            Ok((slots, false)) => Checked::NeedsPromise(request, slots),
+        }
+    }
+
+    /// The meters of `limits` if each has room for `count` more units, and whether a promise covers them.
+    pub(crate) fn room(
+        &self,
+        now: BootInstant,
+        limits: &LimitSet,
+        count: NonZeroU32,
+        recovery_ends: Option<BootInstant>,
+    ) -> Result<(Slots, bool), Denial> {
+        let slots = self.limits.planned(limits).map_err(|limit| Denial::UnknownLimit { limit })?;
+        match self.limits.fit(&slots, count) {
             (Fit::Full, Some(limit)) => {
                 let soon = self.limits.frees_soon(limit).then_some(LEASE_RENEW);
                 let retry_after = soon.or(recovery_ends.map(|end| end.since(now)));
                 let in_recovery = self.limits.recovering();
-                Checked::Answered(Answer::denied(Denial::NoUnits { limit, in_recovery, retry_after }))
+                Err(Denial::NoUnits { limit, in_recovery, retry_after })
             }
-            (Fit::NeedsPromise, _) => Checked::NeedsPromise(request, slots),
-            _ => Checked::Answered(self.open(now, d, request, slots)),
+            (fit, _) => Ok((slots, fit == Fit::Fits)),
         }
     }
 

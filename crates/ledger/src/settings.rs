@@ -1,6 +1,7 @@
 //! What the plan says of one ledger: horizon, ttl, limits and whether new sessions are granted.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,18 @@ pub const MAX_SETTINGS_LIMITS: usize = 4096;
 pub const MAX_LIMIT_NAME: usize = 136;
 /// Longest horizon and ttl: beyond a month a lost seat is lost for good as far as people care.
 pub const MAX_SETTING_DURATION: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Longest borrow: R11 may close what is lent for as long.
+pub const MAX_BORROW: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How units are lent (R9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Borrowing {
+    /// Most units lent at once: of all documents together, and so of each limit.
+    pub max_units: NonZeroU32,
+    /// Longest period of a document, in whole seconds.
+    pub longest: Duration,
+}
 
 /// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats. An id and a
 /// name belong together for good: sessions are counted by id, and promised by name.
@@ -34,6 +47,7 @@ pub struct Settings {
     limits: Vec<Limit>,
     min_generation: Generation,
     accepting: bool,
+    borrowing: Option<Borrowing>,
 }
 
 /// Why settings were refused.
@@ -47,6 +61,9 @@ pub enum SettingsError {
         /// What was given.
         value: Duration,
     },
+    /// The longest borrow is zero, too long, or not in whole seconds.
+    #[error("longest borrow is {0:?}: give whole seconds, from 1 s to 366 days")]
+    LongestBorrow(Duration),
     /// More limits than a ledger can hold.
     #[error("{0} limits, the most is {MAX_SETTINGS_LIMITS}: split the pool")]
     TooManyLimits(usize),
@@ -59,7 +76,7 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Settings that accept new sessions, of a ledger of which no generation was seen yet.
+    /// Settings that accept new sessions and lend nothing, of a ledger of which no generation was seen yet.
     pub fn new(horizon: Duration, ttl: Duration, limits: Vec<Limit>) -> Result<Self, SettingsError> {
         for (what, value) in [("horizon", horizon), ("ttl", ttl)] {
             let whole = value.subsec_nanos().is_multiple_of(1_000_000);
@@ -79,7 +96,7 @@ impl Settings {
                 return Err(SettingsError::Twice(limit.name.clone()));
             }
         }
-        Ok(Self { horizon, ttl, limits, min_generation: Generation(0), accepting: true })
+        Ok(Self { horizon, ttl, limits, min_generation: Generation(0), accepting: true, borrowing: None })
     }
 
     /// With the last generation that anybody saw (R3, R11): a record that is missing or older was
@@ -91,6 +108,17 @@ impl Settings {
     /// With new sessions granted or not; renewals go on in either case.
     pub fn with_accepting(self, accepting: bool) -> Self {
         Self { accepting, ..self }
+    }
+
+    /// With units lent or not (R9); what is lent already stays so in either case. A lost ledger closes what
+    /// may have been lent (R11) only where units are lent by the plan in force then.
+    pub fn with_borrowing(self, borrowing: Option<Borrowing>) -> Result<Self, SettingsError> {
+        match borrowing.map(|borrowing| borrowing.longest) {
+            Some(longest) if longest.is_zero() || longest > MAX_BORROW || longest.subsec_nanos() > 0 => {
+                Err(SettingsError::LongestBorrow(longest))
+            }
+            _ => Ok(Self { borrowing, ..self }),
+        }
     }
 
     /// X: how long an owner may work without an acknowledged Lease renewal.
@@ -111,6 +139,11 @@ impl Settings {
     /// The last generation that anybody saw.
     pub fn min_generation(&self) -> Generation {
         self.min_generation
+    }
+
+    /// How units are lent; None: not at all.
+    pub fn borrowing(&self) -> Option<Borrowing> {
+        self.borrowing
     }
 
     /// Whether new sessions are granted.

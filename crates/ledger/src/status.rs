@@ -73,11 +73,12 @@ pub struct LimitStatus {
     pub cap: Option<u32>,
     /// Units that live sessions hold.
     pub in_use: u64,
-    /// Units of borrowed documents.
+    /// Units of borrowed documents, and of entries whose write is undecided (R9); where the ledger was lost,
+    /// of all that may have been lent (R11).
     pub borrowed: u64,
     /// The promise that may be used now; None: none is recorded.
     pub promised: Option<u32>,
-    /// max(cap, W): what may be out until a lower W is acknowledged (R10).
+    /// max(cap, W + borrowed): what may be out until a lower W is acknowledged (R10).
     pub in_force: Option<u32>,
 }
 

@@ -191,8 +191,13 @@ impl Seeking {
         Some(StoreRequest::WriteLease { expect, record })
     }
 
-    fn basis<'a>(&'a self, replaced_seen: BootInstant, table: Option<&'a Sealed>) -> Basis<'a> {
-        Basis { replaced_seen, read_at: self.read_at, evidence: &self.evidence, table }
+    fn basis<'a>(
+        &'a self,
+        cx: Context<'_>,
+        replaced_seen: BootInstant,
+        table: Option<&'a Sealed>,
+    ) -> Basis<'a> {
+        Basis { replaced_seen, read_at: self.read_at, wall: cx.wall, evidence: &self.evidence, table }
     }
 
     /// The answer to a request; gives the owner that this replica has become by it, and whose session
@@ -210,7 +215,7 @@ impl Seeking {
             Step::Looking(sent_as) if sent_as == id => self.looked(cx.now, reply),
             Step::Reading(sent_as) if sent_as == id => self.read(cx.now, reply),
             Step::Taking { id: sent_as, found, replaces, taken } if sent_as == id => {
-                let basis = self.basis(replaces.at, table);
+                let basis = self.basis(cx, replaces.at, table);
                 let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
                 if mutated(Mutant::ServeBeforeFence) && matches!(reply, StoreReply::Written { .. }) {
                     return Some(own(cx, found.version, fence, taken, cx.now));
@@ -226,7 +231,7 @@ impl Seeking {
                 self.pause = cx.now + RETRY_PAUSE;
                 if let StoreReply::Ledger(Some(found)) = reply {
                     self.pause = cx.now;
-                    let basis = self.basis(since, table);
+                    let basis = self.basis(cx, since, table);
                     let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
                     self.step = Step::Taken { found, fence: Box::new(fence), taken };
                 }

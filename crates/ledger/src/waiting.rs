@@ -8,8 +8,8 @@ use crate::answer::{CheckoutRequest, Ticket};
 use crate::limits::Slots;
 use crate::time::BootInstant;
 
-/// Longest line: one ledger write answers all of it, so more would only wait for a broken store.
-const MAX_WAITING: usize = 1024;
+/// Longest line of checkouts, and of borrows and returns: one ledger write answers all of it, so more would only wait for a broken store.
+pub(crate) const MAX_WAITING: usize = 1024;
 /// Longest wait: a ledger write takes milliseconds, and clients give up after about as long.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
