@@ -150,6 +150,7 @@ impl Loans {
             loan.entry.ends = end;
             limits.pressed = true;
         }
+        let wall = if mutated(Mutant::NoMarginForSkew) { wall.plus(BORROW_SKEW) } else { wall };
         let ended = self.loans.values().filter(|l| l.stage != Stage::Ending && l.entry.ends <= wall);
         let ended: Vec<_> = ended.map(|loan| loan.entry.id.clone()).collect();
         for id in ended {

@@ -2,11 +2,9 @@
 //! kept in `borrowing`, and counted in `limits`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::answer::{Answer, Denial, Outcome, Ticket};
 use crate::borrowing::{BORROW_SKEW, BorrowRequest, Stage};
-use crate::mutant::{Mutant, mutated};
 use crate::owner::{Context, Owner, unavailable};
 use crate::record::{Borrowed, UnixSeconds};
 use crate::replica::{Phase, Replica};
@@ -97,9 +95,8 @@ impl<M> Owner<M> {
         }
         let (slots, _) =
             self.seats.room(cx.now, limits, count, self.recovery_ends).map_err(Answer::denied)?;
-        let margin = if mutated(Mutant::NoMarginForSkew) { Duration::ZERO } else { BORROW_SKEW };
         let limits = self.seats.limits.names(&slots);
-        let entry = Borrowed { id, grant, count, limits, ends: until.plus(margin) };
+        let entry = Borrowed { id, grant, count, limits, ends: until.plus(BORROW_SKEW) };
         if !self.book.loans.room(&entry, max_units.get()) {
             return Err(Answer::denied(Denial::BorrowLimit));
         }

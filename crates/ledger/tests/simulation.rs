@@ -41,6 +41,7 @@ fn most_held(clients: &[Client], limit: LimitId) -> u32 {
 struct Seen {
     sessions: u64,
     adoptions: u64,
+    documents: u64,
     ownerships: u64,
     full: u64,
     held: Duration,
@@ -60,8 +61,9 @@ fn judge(seed: u64, world: &World, seen: &mut Seen) {
     assert_eq!(owners.len(), 1, "GENIE_SEED={seed}: one owner after the storm");
     assert_eq!(owners[0].recovery_ends, None, "GENIE_SEED={seed}: recovery ends after the storm");
     for client in &world.clients {
-        seen.sessions += client.beliefs.len() as u64;
+        seen.sessions += client.beliefs.len() as u64 - u64::from(client.documents);
         seen.adoptions += u64::from(client.adoptions);
+        seen.documents += u64::from(client.documents);
         let held = client.beliefs.iter().map(|b| b.to.saturating_sub(b.from) * b.count);
         seen.held += held.sum::<Duration>();
     }
@@ -90,5 +92,6 @@ fn clients_never_believe_to_hold_more_than_the_cap_whatever_happens() {
     assert!(seen.sessions > 5 * worlds, "clients get sessions: {seen:?}");
     assert!(seen.ownerships > 3 * worlds, "the ledger changes hands: {seen:?}");
     assert!(worlds == 1 || seen.adoptions > worlds, "sessions outlive their owner: {seen:?}");
+    assert!(worlds == 1 || seen.documents > 2 * worlds, "clients borrow: {seen:?}");
     assert!(worlds == 1 || seen.full > worlds, "the caps are reached: {seen:?}");
 }

@@ -1,7 +1,9 @@
 //! A client that follows R7: it counts from its first send, never revives a session, and forgets a
-//! session before it checks it in. It notes when it believed to hold what, for the judge.
+//! session before it checks it in. It notes when it believed to hold what, for the judge. Some clients
+//! borrow instead: each works with its document until its own wall clock shows the end.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::*;
@@ -26,6 +28,20 @@ pub enum Call {
     Checkout(CheckoutRequest<()>),
     Renew(Claim, OperationId),
     Checkin(Claim, OperationId),
+    Borrow(BorrowRequest),
+    Return(Arc<str>, Generation, OperationId),
+}
+
+impl Call {
+    pub fn operation(&self) -> OperationId {
+        match self {
+            Call::Checkout(request) => request.operation,
+            Call::Borrow(request) => request.operation,
+            Call::Renew(_, operation) | Call::Checkin(_, operation) | Call::Return(.., operation) => {
+                *operation
+            }
+        }
+    }
 }
 
 /// A call that the client has not given up.
@@ -43,7 +59,45 @@ struct Session {
     belief: usize,
 }
 
+struct Document {
+    id: Arc<str>,
+    generation: Generation,
+    return_at: Option<True>,
+    belief: usize,
+}
+
+/// How many seconds wall clocks go on in one second, so that documents end within a world. No boot clock
+/// knows of it.
+pub const WALL_PACE: u32 = 10;
+/// The longest borrow, by wall clocks.
+pub const LONGEST: Duration = Duration::from_secs(1_500);
+const WALL_EPOCH: u64 = 1_800_000_000;
+
+/// A wall clock that is this far from the middle of all wall clocks.
+#[derive(Clone, Copy)]
+pub struct Wall(pub i64);
+
+impl Wall {
+    /// So far that no two of them differ by more than the margin.
+    pub fn any(rng: &mut Rng) -> Self {
+        let most = BORROW_SKEW.as_secs() / 2;
+        Self(rng.below(2 * most + 1) as i64 - most as i64)
+    }
+
+    pub fn shows(self, now: True) -> UnixSeconds {
+        UnixSeconds((WALL_EPOCH + (now * WALL_PACE).as_secs()).saturating_add_signed(self.0))
+    }
+
+    /// When it shows `wall`.
+    fn truly(self, wall: UnixSeconds) -> True {
+        Duration::from_secs(wall.0.saturating_add_signed(-self.0).saturating_sub(WALL_EPOCH)) / WALL_PACE
+    }
+}
+
 pub struct Client {
+    /// None: it works with sessions.
+    borrows: Option<Wall>,
+    document: Option<Document>,
     /// How long a second of this client's clock truly takes, in percent.
     pace: u32,
     operations: u128,
@@ -53,11 +107,14 @@ pub struct Client {
     pub beliefs: Vec<Belief>,
     pub adoptions: u32,
     pub lost: u32,
+    pub documents: u32,
 }
 
 impl Client {
-    pub fn new(index: u128, pace: u32) -> Self {
+    pub fn new(index: u128, pace: u32, borrows: Option<Wall>) -> Self {
         Self {
+            borrows,
+            document: None,
             pace,
             operations: index << 64,
             open: None,
@@ -66,6 +123,7 @@ impl Client {
             beliefs: Vec::new(),
             adoptions: 0,
             lost: 0,
+            documents: 0,
         }
     }
 
@@ -84,6 +142,9 @@ impl Client {
     /// What to send now, if anything; asked again and again.
     pub fn act(&mut self, now: True, rng: &mut Rng) -> Option<Call> {
         self.end_what_ran_out(now);
+        if let Some(wall) = self.borrows {
+            return self.act_on_document(now, wall, rng);
+        }
         if self.session.is_some() && self.leave_at.is_some_and(|at| at <= now) {
             return self.check_in(now);
         }
@@ -114,6 +175,26 @@ impl Client {
         }
     }
 
+    fn act_on_document(&mut self, now: True, wall: Wall, rng: &mut Rng) -> Option<Call> {
+        if let Some(document) = self.document.take_if(|d| d.return_at.is_some_and(|at| at <= now)) {
+            self.beliefs[document.belief].to = now;
+            return self.open(now, |operation| Call::Return(document.id, document.generation, operation));
+        }
+        if let Some(open) = self.open.take_if(|open| now <= open.first_send + Duration::from_secs(30)) {
+            self.open = Some(open.clone());
+            return Some(open.call);
+        }
+        self.open = None;
+        if self.document.is_some() || !rng.chance(15) {
+            return None;
+        }
+        let limits = if rng.chance(50) { vec![POOL] } else { vec![POOL, FEATURE] };
+        let limits = LimitSet::new(limits).expect("two limits");
+        let until = wall.shows(now).plus(Duration::from_secs(60 + rng.below(1_200)));
+        let (grant, count) = (GrantId(1), NonZeroU32::MIN);
+        self.open(now, |operation| Call::Borrow(BorrowRequest { operation, grant, limits, count, until }))
+    }
+
     /// R7: it forgets before it sends.
     fn check_in(&mut self, now: True) -> Option<Call> {
         let session = self.session.take()?;
@@ -128,15 +209,20 @@ impl Client {
             self.open = None;
             self.lost += 1;
         }
+        self.document.take_if(|document| self.beliefs[document.belief].to <= now);
     }
 
     /// An answer to the call with this operation id has arrived.
-    pub fn hear(&mut self, now: True, operation: OperationId, answer: &Answer) {
+    pub fn hear(&mut self, now: True, operation: OperationId, answer: &Answer, rng: &mut Rng) {
         self.end_what_ran_out(now);
         let Some(open) = self.open.clone().filter(|open| open.operation == operation) else { return };
         match (&open.call, answer) {
             (_, Answer::NotOwner { .. } | Answer::Unavailable { .. }) => {}
-            (Call::Checkin(..), _) => self.open = None,
+            (Call::Checkin(..) | Call::Return(..), _) => self.open = None,
+            (Call::Borrow(_), Answer::Lent { borrowed, generation }) => {
+                self.open = None;
+                self.believe(now, borrowed, *generation, rng);
+            }
             (_, Answer::Granted { claim, valid_for, renew_after, adopted }) => {
                 self.open = None;
                 let until = open.first_send + self.truly(*valid_for);
@@ -151,8 +237,20 @@ impl Client {
                 }
                 self.open = None;
             }
-            (Call::Checkout(_), _) => self.open = None,
+            (Call::Checkout(_) | Call::Borrow(_), _) => self.open = None,
         }
+    }
+
+    fn believe(&mut self, now: True, borrowed: &Borrowed, generation: Generation, rng: &mut Rng) {
+        let ends = self.borrows.map(|wall| wall.truly(borrowed.until()));
+        let Some(to) = ends.filter(|ends| *ends > now) else { return };
+        let id_of = |name: &Arc<str>| if **name == *"pool" { POOL } else { FEATURE };
+        let limits = borrowed.limits.iter().map(id_of).collect();
+        let return_at = rng.chance(60).then(|| now + rng.millis(1_000..40_000));
+        self.document =
+            Some(Document { id: borrowed.id.clone(), generation, return_at, belief: self.beliefs.len() });
+        self.beliefs.push(Belief { from: now, to, count: borrowed.count.get(), limits });
+        self.documents += 1;
     }
 
     fn hold(&mut self, now: True, claim: &Claim, until: True, renew_at: True) {

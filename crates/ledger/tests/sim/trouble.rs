@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use genie_ledger::*;
 
+use super::super::client::Wall;
 use super::{Event, HORIZON, Happening, REPLICAS, STORMY, World};
 use crate::support::secs;
 
@@ -20,7 +21,8 @@ impl World {
             0..25 => self.nodes[node].paused_until = until,
             25..55 => self.nodes[node].cut_until = until,
             55..75 => self.crash(node),
-            75..85 => self.release(node),
+            75..82 => self.release(node),
+            82..85 => self.nodes[node].wall = Wall::any(&mut self.rng),
             85..88 => self.recreate_lease(),
             88..90 => self.lose_ledger(),
             _ if self.resizes => self.resize(),

@@ -9,11 +9,13 @@ use genie_ledger::*;
 #[path = "trouble.rs"]
 mod trouble;
 
-use super::client::{Call, Client, True};
+use super::client::{Call, Client, LONGEST, True, Wall};
 use super::rng::Rng;
 use crate::support::{FEATURE, POOL, Store, holder, limit, secs, settings};
 
 pub const REPLICAS: usize = 3;
+/// Clients that borrow; the others check out.
+const BORROWERS: u64 = 2;
 pub const HORIZON: Duration = Duration::from_secs(60);
 pub const TTL: Duration = Duration::from_secs(20);
 const STORMY: Duration = Duration::from_secs(500);
@@ -28,6 +30,7 @@ pub struct Node {
     /// What this machine's clock counts in 100 true seconds.
     rate: u32,
     boot: Duration,
+    wall: Wall,
     paused_until: True,
     cut_until: True,
     wake: Option<True>,
@@ -74,6 +77,8 @@ pub struct World {
     pub caps: [u32; 2],
     /// The largest caps that were ever in force.
     pub most: [u32; 2],
+    /// Units that the plan lends.
+    lends: u32,
     resizes: bool,
     horizon: Duration,
     min_generation: Generation,
@@ -85,8 +90,11 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let caps = [1 + rng.below(3) as u32, 1 + rng.below(2) as u32];
-        let clients = (0..3 + rng.below(2)).map(|i| Client::new(i.into(), rng.pick(&[91, 100, 111])));
-        let clients: Vec<_> = clients.collect();
+        let mut clients = Vec::new();
+        for i in 0..3 + rng.below(2) + BORROWERS {
+            let wall = (i < BORROWERS).then(|| Wall::any(&mut rng));
+            clients.push(Client::new(i.into(), rng.pick(&[91, 100, 111]), wall));
+        }
         let mut world = Self {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
@@ -97,6 +105,7 @@ impl World {
             clients,
             caps,
             most: caps,
+            lends: 1 + rng.below(2) as u32,
             resizes: rng.chance(30),
             horizon: HORIZON,
             min_generation: Generation(0),
@@ -135,7 +144,9 @@ impl World {
 
     fn settings(&self) -> Settings {
         let limits = vec![limit(POOL, "pool", self.caps[0]), limit(FEATURE, "feature", self.caps[1])];
-        settings(self.horizon, TTL, limits).with_min_generation(self.min_generation)
+        let settings = settings(self.horizon, TTL, limits).with_min_generation(self.min_generation);
+        let max_units = self.lends.try_into().expect("one or two");
+        settings.with_borrowing(Some(Borrowing { max_units, longest: LONGEST })).expect("short enough")
     }
 
     fn start_process(&mut self) -> Node {
@@ -148,6 +159,7 @@ impl World {
             process: self.processes,
             rate,
             boot,
+            wall: Wall::any(&mut self.rng),
             paused_until: Duration::ZERO,
             cut_until: Duration::ZERO,
             wake: None,
@@ -192,7 +204,7 @@ impl World {
                 if let Answer::NotOwner { address } = &answer {
                     self.targets[client] = self.redirect(address.as_deref());
                 }
-                self.clients[client].hear(self.now, operation, &answer);
+                self.clients[client].hear(self.now, operation, &answer, &mut self.rng);
             }
             Happening::Trouble => self.trouble(),
         }
@@ -221,6 +233,8 @@ impl World {
                     Call::Checkout(request) => n.replica.checkout(now, request.clone()),
                     Call::Renew(claim, operation) => n.replica.renew(now, claim, *operation, || ()),
                     Call::Checkin(claim, operation) => n.replica.checkin(now, claim, *operation),
+                    Call::Borrow(request) => n.replica.borrow(now, request),
+                    Call::Return(id, generation, _) => n.replica.give_back_borrowed(now, id, *generation),
                 };
                 match outcome {
                     Outcome::Answer(answer) => self.respond(client, operation, answer),
@@ -236,7 +250,8 @@ impl World {
 
     /// Does what a driver does after every event.
     fn pump(&mut self, node: usize) {
-        let now = self.nodes[node].clock(self.now);
+        let (now, wall) = (self.nodes[node].clock(self.now), self.nodes[node].wall.shows(self.now));
+        self.nodes[node].replica.set_wall_clock(now, wall);
         self.nodes[node].replica.tick(now);
         while let Some((id, request)) = self.nodes[node].replica.take_request(now) {
             self.send(node, id, request);
@@ -328,10 +343,7 @@ impl World {
         let next = self.now + self.rng.millis(500..1_500);
         self.schedule(next, Happening::Act(client));
         let Some(call) = self.clients[client].act(self.now, &mut self.rng) else { return };
-        let operation = match &call {
-            Call::Checkout(request) => request.operation,
-            Call::Renew(_, operation) | Call::Checkin(_, operation) => *operation,
-        };
+        let operation = call.operation();
         if self.rng.chance(20) {
             self.targets[client] = self.rng.below(REPLICAS as u64) as usize;
         }
