@@ -1,9 +1,9 @@
-//! How the model check (feature `model`) tells states apart: instants by their distance from now, and
+//! How the model check (feature `model`) tells states apart: times by their distance from now, and
 //! names by the order in which they are met, so that states that behave alike hash alike. Without the
 //! feature everything hashes as it is. Equality is never changed.
 
 #[cfg(feature = "model")]
-pub use of_the_model::{begin, look_from};
+pub use of_the_model::{begin, look_from, wall_clocks_show};
 
 /// A number that only keeps names apart: how high it has grown means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ mod of_the_model {
 
     use super::Tally;
     use crate::answer::Ticket;
-    use crate::record::Record;
+    use crate::record::{Record, UnixSeconds};
     use crate::store::RequestId;
     use crate::time::BootInstant;
     use crate::types::{Nonce, OperationId, SessionId, Version};
@@ -37,6 +37,7 @@ mod of_the_model {
         static NAMES: RefCell<Vec<Name>> = const { RefCell::new(Vec::new()) };
         static VIEW: Cell<(BootInstant, Duration, u64)> =
             const { Cell::new((BootInstant::from_boot(Duration::ZERO), Duration::MAX, 0)) };
+        static WALL: Cell<u64> = const { Cell::new(0) };
     }
 
     /// Forgets all names: the hash of another state begins.
@@ -48,6 +49,18 @@ mod of_the_model {
     /// old; requests and tickets are those of `process`.
     pub fn look_from(now: BootInstant, far: Duration, process: u64) {
         VIEW.set((now, far, process));
+    }
+
+    /// What is hashed next sees this wall clock, and takes all that lies before it as over: every replica is
+    /// told the time before it is asked anything.
+    pub fn wall_clocks_show(wall: UnixSeconds) {
+        WALL.set(wall.0);
+    }
+
+    impl Hash for UnixSeconds {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.saturating_sub(WALL.get()).hash(state);
+        }
     }
 
     fn meet<H: Hasher>(name: Name, state: &mut H) {

@@ -47,6 +47,8 @@ pub enum Mutant {
     AnyEvidenceCounts,
     /// R6: the table of any owner is good for any seal.
     AnyTableCounts,
+    /// R6: a handed session runs out on the successor's clock after the bare rest of its token.
+    HandedUnstretched,
     /// R12: any token of a session renews it.
     ClonesRenewed,
     /// R8: a retried checkout gets its full duration again.

@@ -312,7 +312,8 @@ impl<M> Seats<M> {
                 adopted: false,
                 revoked: session.revoked,
                 until: received + session.left,
-                expires: received + session.counted,
+                expires: received
+                    + if mutated(Mutant::HandedUnstretched) { session.left } else { session.counted },
                 meta: session.meta,
             };
             self.sessions.insert(session.session, taken);

@@ -196,33 +196,3 @@ fn a_newer_token_goes_on_where_an_older_copy_was_adopted_first() {
     let newest = granted(&bench.renew(&mut b, &newer, 52));
     assert_eq!(newest.counter, 2);
 }
-
-/// Switches a rule off on this thread, and on again.
-struct Without;
-
-impl Without {
-    fn rule(mutant: Mutant) -> Self {
-        mutate(&[mutant]);
-        Self
-    }
-}
-
-impl Drop for Without {
-    fn drop(&mut self) {
-        mutate(&[]);
-    }
-}
-
-#[test]
-#[should_panic(expected = "recovery_ends.is_some()")]
-fn mutant_r6_any_table_counts() {
-    let _mutant = Without::rule(Mutant::AnyTableCounts);
-    a_table_is_good_for_its_own_seal_only();
-}
-
-#[test]
-#[should_panic(expected = "CloneDetected")]
-fn mutant_r12_clones_renewed() {
-    let _mutant = Without::rule(Mutant::ClonesRenewed);
-    two_programs_do_not_renew_one_session();
-}

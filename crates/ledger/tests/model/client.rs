@@ -2,11 +2,12 @@
 //! session before it checks it in; or breaks one of these on purpose.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::*;
 
-use super::config::Asks;
+use super::config::{Asks, wall};
 
 /// True time: what a perfect clock shows.
 pub type True = Duration;
@@ -29,13 +30,18 @@ pub enum Call {
     Checkout(CheckoutRequest<()>),
     Renew(Claim, OperationId),
     Checkin(Claim, OperationId),
+    Borrow(BorrowRequest),
+    Return(Arc<str>, Generation, OperationId),
 }
 
 impl Call {
     pub fn operation(&self) -> OperationId {
         match self {
             Call::Checkout(request) => request.operation,
-            Call::Renew(_, operation) | Call::Checkin(_, operation) => *operation,
+            Call::Borrow(request) => request.operation,
+            Call::Renew(_, operation) | Call::Checkin(_, operation) | Call::Return(.., operation) => {
+                *operation
+            }
         }
     }
 }
@@ -47,6 +53,8 @@ pub enum Act {
     Renew,
     Retry,
     Checkin,
+    Borrow,
+    Return,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,25 +64,47 @@ struct Session {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+struct Document {
+    borrowed: Borrowed,
+    generation: Generation,
+}
+
+impl Document {
+    /// Its holder's wall clock is behind by the margin, so it works with it until then.
+    fn works(&self, now: True) -> bool {
+        wall(now) < self.borrowed.ends
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     index: usize,
     asks: Asks,
     session: Option<Session>,
+    document: Option<Document>,
     open: Option<(True, Call)>,
     pub operations: u32,
 }
 
 impl Client {
     pub fn new(index: usize, asks: Asks) -> Self {
-        Self { index, asks, session: None, open: None, operations: 0 }
+        Self { index, asks, session: None, document: None, open: None, operations: 0 }
     }
 
     /// Units of `limit` that the client believes to hold.
-    pub fn holds(&self, now: True, limit: LimitId) -> u32 {
+    pub fn holds(&self, now: True, limit: LimitId, name: &str) -> u32 {
+        if let Some(Document { borrowed, .. }) = self.document.as_ref().filter(|d| d.works(now)) {
+            return if borrowed.touches(name) { borrowed.count.get() } else { 0 };
+        }
         match self.session.as_ref().filter(|session| session.until > now) {
             Some(session) if session.claim.limits.iter().any(|id| id == limit) => session.claim.count.get(),
             _ => 0,
         }
+    }
+
+    /// Whether it works with a document, or would.
+    pub fn borrows(&self) -> bool {
+        self.asks.borrows.is_some()
     }
 
     pub fn session(&self) -> Option<SessionId> {
@@ -90,6 +120,11 @@ impl Client {
         let live = self.session.as_ref().is_some_and(|s| s.until > now);
         let renewable = live || self.session.is_some() && mutant == Some(ClientMutant::RunOutRenewed);
         let mut acts = Vec::new();
+        if self.borrows() {
+            acts.extend(self.open.is_some().then_some(Act::Retry));
+            acts.push(if self.document.is_some() { Act::Return } else { Act::Borrow });
+            return acts;
+        }
         match &self.open {
             Some((_, Call::Checkin(..))) => {}
             Some(_) => acts.push(Act::Retry),
@@ -110,6 +145,16 @@ impl Client {
         let operation = OperationId((self.index as u128 + 1) << 64 | u128::from(self.operations));
         let claim = self.session.as_ref().map(|session| session.claim.clone());
         let call = match (act, claim) {
+            (Act::Borrow, _) => {
+                let until = wall(now).plus(self.asks.borrows.unwrap_or_default());
+                let (limits, count) = (self.asks.limits.clone(), self.asks.units());
+                Call::Borrow(BorrowRequest { operation, grant: GrantId(1), limits, count, until })
+            }
+            (Act::Return, _) => {
+                let Document { borrowed, generation } = self.document.take().expect("it has a document");
+                self.open = None;
+                return Call::Return(borrowed.id, generation, operation);
+            }
             (Act::Renew, Some(claim)) => Call::Renew(claim, operation),
             (Act::Checkin, Some(claim)) => {
                 if mutant != Some(ClientMutant::AliveAfterCheckin) {
@@ -123,7 +168,7 @@ impl Client {
                     operation,
                     grant: GrantId(1),
                     limits: self.asks.limits.clone(),
-                    count: self.asks.count.try_into().expect("at least one unit"),
+                    count: self.asks.units(),
                     meta: (),
                 })
             }
@@ -137,6 +182,7 @@ impl Client {
 
     /// Time has passed.
     pub fn end_what_ran_out(&mut self, now: True, mutant: Option<ClientMutant>) {
+        self.document.take_if(|document| !document.works(now));
         if self.session.as_ref().is_none_or(|session| session.until > now) {
             return;
         }
@@ -153,6 +199,10 @@ impl Client {
         match (&call, answer) {
             (_, Answer::NotOwner { .. } | Answer::Unavailable { .. }) => {}
             (Call::Checkin(..), _) => (self.session, self.open) = (None, None),
+            (Call::Borrow(_), Answer::Lent { borrowed, generation }) => {
+                let document = Document { borrowed: borrowed.clone(), generation: *generation };
+                (self.open, self.document) = (None, Some(document).filter(|d| d.works(now)));
+            }
             (_, Answer::Granted { claim, valid_for, .. }) => {
                 self.open = None;
                 let from = if mutant == Some(ClientMutant::CountsFromAnswer) { now } else { first_send };
@@ -175,6 +225,10 @@ impl Client {
         self.open.is_some().hash(state);
         if let Some((first_send, call)) = &self.open {
             (now.saturating_sub(*first_send).min(far), call).hash(state);
+        }
+        self.document.is_some().hash(state);
+        if let Some(Document { borrowed, generation }) = &self.document {
+            (borrowed, generation).hash(state);
         }
         (self.operations > 0).hash(state);
     }

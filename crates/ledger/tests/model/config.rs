@@ -1,11 +1,12 @@
 //! The bounds of one search: how many processes and clients, which clocks, how much of each fault.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::*;
 
-use super::client::ClientMutant;
+use super::client::{ClientMutant, True};
 use crate::support::{FEATURE, POOL, limit, secs, settings};
 
 /// How often each thing may still happen.
@@ -26,16 +27,22 @@ pub struct Budget {
     pub net: u8,
     pub crashes: u8,
     pub releases: u8,
+    /// Owners that stop and give their table to another replica.
+    pub handovers: u8,
     /// Fresh processes in place of those that ended.
     pub processes: u8,
     /// Sights of the Lease or the ledger by watch.
     pub watches: u8,
+    /// Sights of an older Lease or ledger than the store's.
+    pub stale: u8,
     pub takeovers: u8,
     pub revokes: u8,
     /// Leases that are deleted and made again.
     pub leases: u8,
     /// Ledgers that are deleted and made again, or set back to what they said before.
     pub losses: u8,
+    /// Ledgers that are set back to what they said before in the same generation.
+    pub setbacks: u8,
 }
 
 /// What one client asks for, and what its clock counts in 100 true seconds.
@@ -44,6 +51,14 @@ pub struct Asks {
     pub limits: LimitSet,
     pub count: u32,
     pub rate: u32,
+    /// For how long it borrows; None: it checks out.
+    pub borrows: Option<Duration>,
+}
+
+impl Asks {
+    pub fn units(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.count).expect("at least one unit")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +84,8 @@ pub struct Config {
     pub fresh: bool,
     /// Whether what clients hold must be in the ledger's promises too; not where ledgers are lost.
     pub strict: bool,
+    /// Whether it is looked at that no two operations renew one session from one counter (R12).
+    pub clones: bool,
 }
 
 /// ttl and L are two grains and X is four, on the clocks that make them so: a replica's own at 110 %,
@@ -90,7 +107,23 @@ pub fn pool_and_feature(pool: u32, feature: u32) -> Settings {
 }
 
 pub fn asks(limits: &[LimitId], count: u32) -> Asks {
-    Asks { limits: LimitSet::new(limits.iter().copied()).expect("few limits"), count, rate: 90 }
+    Asks {
+        limits: LimitSet::new(limits.iter().copied()).expect("few limits"),
+        count,
+        rate: 90,
+        borrows: None,
+    }
+}
+
+/// A client that borrows a unit of the pool for as long as one grain is on wall clocks; it may work with it
+/// for two, since its wall clock is behind by the margin.
+pub fn borrows() -> Asks {
+    Asks { borrows: Some(BORROW_SKEW), ..asks(&[POOL], 1) }
+}
+
+/// Wall clocks go on so fast that a grain is the margin for their skew; no boot clock knows of it.
+pub fn wall(now: True) -> UnixSeconds {
+    UnixSeconds(1_800_000_000 + now.as_secs() * BORROW_SKEW.as_secs() / GRAIN.as_secs())
 }
 
 impl Config {
@@ -109,12 +142,13 @@ impl Config {
             sleepers: Vec::new(),
             fresh: false,
             strict: true,
+            clones: false,
         }
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Budget)) -> Self {
         change(&mut self.budget);
-        self.strict = self.budget.losses == 0;
+        self.strict = self.budget.losses + self.budget.setbacks == 0;
         self
     }
 
@@ -134,6 +168,18 @@ impl Config {
     pub fn far(&self) -> Duration {
         let longest = self.plans.iter().map(|plan| plan.horizon().max(plan.ttl())).max();
         stretch(stretch(stretch(longest.unwrap_or_default().max(LEASE_DURATION)))) + secs(1)
+    }
+
+    /// All plans lend one unit, for up to `longest`.
+    pub fn lending(mut self, longest: Duration) -> Self {
+        let borrowing = Borrowing { max_units: NonZeroU32::MIN, longest };
+        let lends = |plan: Settings| plan.with_borrowing(Some(borrowing)).expect("a short time");
+        self.plans = self.plans.into_iter().map(lends).collect();
+        self
+    }
+
+    pub fn lends(&self) -> bool {
+        self.plans.iter().any(|plan| plan.borrowing().is_some())
     }
 
     /// Every limit of any plan, with the largest cap that it has in any.

@@ -21,16 +21,22 @@ enum Event {
     Heal(usize),
     Crash(usize),
     Release(usize),
+    /// This owner's table goes to that replica, and whether it hears so.
+    HandOver(usize, usize, bool),
     /// This node hears that this process has ended.
     Evidence(usize, usize),
     SeeLease(usize),
     SeeLedger(usize),
+    /// A late sight of what was before.
+    SeeOldLease(usize, usize),
+    SeeOldLedger(usize, usize),
     ChangePlan,
     Tell(usize),
     Revoke(usize, usize),
     RemakeLease,
     RemakeLedger,
     RestoreLedger,
+    SetBack(usize),
 }
 
 impl World {
@@ -68,6 +74,11 @@ impl World {
             events.push(Event::RemakeLedger);
             events.extend(self.may_be_set_back().then_some(Event::RestoreLedger));
         }
+        if self.left.setbacks > 0 {
+            let same =
+                |old: &&ObservedLedger| generation(Some(old)) == generation(self.store.ledger.as_ref());
+            events.extend((0..self.past.ledgers.iter().filter(same).count()).map(Event::SetBack));
+        }
         if self.left.time > 0 || events.is_empty() {
             events.push(Event::Time);
         }
@@ -76,8 +87,11 @@ impl World {
 
     /// Only a restore to an earlier generation can be noticed.
     fn may_be_set_back(&self) -> bool {
-        let generation = |ledger: &Option<ObservedLedger>| Some(ledger.as_ref()?.record.as_ref()?.generation);
-        self.backup.is_some() && generation(&self.backup) < generation(&self.store.ledger)
+        self.backup.is_some() && generation(self.backup.as_ref()) < generation(self.store.ledger.as_ref())
+    }
+
+    fn seeks(&self, node: usize) -> bool {
+        self.node(node).is_some_and(|n| matches!(n.replica.role(), Role::Follower | Role::Candidate))
     }
 
     fn owners(&self) -> impl Iterator<Item = usize> {
@@ -87,7 +101,6 @@ impl World {
     fn events_of_node(&self, node: usize, events: &mut Vec<Event>) {
         let Some(n) = self.node(node) else { return };
         let role = n.replica.role();
-        let seeking = matches!(role, Role::Follower | Role::Candidate);
         let due = n.replica.next_tick().is_some_and(|at| at <= self.clock(node));
         let due = due && !self.config.sleepers.contains(&node);
         if due && (role != Role::Follower || self.may_take_over()) {
@@ -104,11 +117,20 @@ impl World {
         if self.left.releases > 0 && role == Role::Owner {
             events.push(Event::Release(node));
         }
-        if self.config.evidence && seeking {
+        if self.left.handovers > 0 && role == Role::Owner {
+            for other in (0..self.nodes.len()).filter(|other| self.seeks(*other)) {
+                events.extend([true, false].map(|heard| Event::HandOver(node, other, heard)));
+            }
+        }
+        if self.config.evidence && self.seeks(node) {
             events.extend((0..self.ended.len()).map(|ended| Event::Evidence(node, ended)));
         }
         if self.left.watches > 0 {
             events.extend([Event::SeeLease(node), Event::SeeLedger(node)]);
+        }
+        if self.left.stale > 0 {
+            events.extend((0..self.past.leases.len()).map(|old| Event::SeeOldLease(node, old)));
+            events.extend((0..self.past.ledgers.len()).map(|old| Event::SeeOldLedger(node, old)));
         }
         if n.told < self.plan {
             events.push(Event::Tell(node));
@@ -178,21 +200,26 @@ impl World {
                 self.node_mut(node).replica.release(now);
                 self.pump(node, choices);
             }
+            Event::HandOver(node, other, heard) => self.hand_over(node, other, heard, choices),
             Event::Evidence(node, ended) => {
                 let (now, nonce) = (self.clock(node), self.ended[ended].clone());
                 self.node_mut(node).replica.previous_ended(now, nonce);
             }
             Event::SeeLease(node) => {
                 self.left.watches -= 1;
-                let (now, lease) = (self.clock(node), self.store.lease.clone());
-                self.node_mut(node).replica.observe_lease(now, lease);
-                self.pump(node, choices);
+                self.see_lease(node, self.store.lease.clone(), choices);
             }
             Event::SeeLedger(node) => {
                 self.left.watches -= 1;
-                let (now, ledger) = (self.clock(node), self.store.ledger.clone());
-                self.node_mut(node).replica.observe_ledger(now, ledger);
-                self.pump(node, choices);
+                self.see_ledger(node, self.store.ledger.clone(), choices);
+            }
+            Event::SeeOldLease(node, old) => {
+                self.left.stale -= 1;
+                self.see_lease(node, Some(self.past.leases[old].clone()), choices);
+            }
+            Event::SeeOldLedger(node, old) => {
+                self.left.stale -= 1;
+                self.see_ledger(node, Some(self.past.ledgers[old].clone()), choices);
             }
             Event::ChangePlan => self.plan += 1,
             Event::Tell(node) => self.tell(node, choices),
@@ -210,7 +237,40 @@ impl World {
                 let record = self.backup.take().and_then(|ledger| ledger.record);
                 self.lose_ledger(record, choices);
             }
+            Event::SetBack(old) => self.set_back(old),
         }
+    }
+
+    fn see_lease(&mut self, node: usize, lease: Option<ObservedLease>, choices: &mut Choices) {
+        let now = self.clock(node);
+        self.node_mut(node).replica.observe_lease(now, lease);
+        self.pump(node, choices);
+    }
+
+    fn see_ledger(&mut self, node: usize, ledger: Option<ObservedLedger>, choices: &mut Choices) {
+        let now = self.clock(node);
+        self.node_mut(node).replica.observe_ledger(now, ledger);
+        self.pump(node, choices);
+    }
+
+    /// The store is restored to what the ledger said before, in the same generation: nobody is told.
+    fn set_back(&mut self, old: usize) {
+        self.left.setbacks -= 1;
+        let now = generation(self.store.ledger.as_ref());
+        let record = self.past.ledgers.iter().filter(|old| generation(Some(old)) == now).nth(old);
+        let record = record.and_then(|old| old.record.clone());
+        let store = Arc::make_mut(&mut self.store);
+        store.ledger = Some(ObservedLedger { version: store.next_version(), record });
+    }
+
+    /// An owner that does not hear that its table has arrived seals for nobody.
+    fn hand_over(&mut self, node: usize, other: usize, heard: bool, choices: &mut Choices) {
+        self.left.handovers -= 1;
+        let (now, then) = (self.clock(node), self.clock(other));
+        let table = self.node_mut(node).replica.hand_over(now);
+        let name = table.and_then(|table| self.node_mut(other).replica.accept_handover(then, table));
+        self.node_mut(node).replica.handed_over(now, name.filter(|_| heard));
+        self.pump(node, choices);
     }
 
     fn pass_time(&mut self) {
@@ -251,4 +311,8 @@ impl World {
             }
         }
     }
+}
+
+fn generation(ledger: Option<&ObservedLedger>) -> Option<Generation> {
+    Some(ledger?.record.as_ref()?.generation)
 }

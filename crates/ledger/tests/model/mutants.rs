@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use genie_ledger::BORROW_SKEW;
 use genie_ledger::Mutant::{self, *};
 
 use super::client::ClientMutant::{self, *};
-use super::config::{Config, TTL, X, asks, pool};
+use super::config::{Asks, Config, TTL, X, asks, borrows, pool};
 use super::holds;
 use super::search::{Order, search};
 use crate::support::{POOL, limit, secs, settings};
@@ -193,6 +194,20 @@ fn mutant_r6_any_evidence_counts() {
 }
 
 #[test]
+fn mutant_r6_any_table_counts() {
+    // The table of the first owner is with the third process while the second one owns and seals.
+    let config = Config::new(pool(1), &[90, 110, 110], 2, 1, 2).also(|c| c.heals = false);
+    let config = config.with(|b| (b.handovers, b.releases, b.takeovers) = (1, 1, 2));
+    refuted(AnyTableCounts, config.also(lasting(X, Duration::from_millis(3750))));
+}
+
+#[test]
+fn mutant_r6_handed_unstretched() {
+    let config = pair(2, 2).with(|b| b.handovers = 1);
+    refuted(HandedUnstretched, config.also(lasting(X, secs(11))));
+}
+
+#[test]
 fn mutant_r7_late_revival() {
     client_refuted(LateRevival, pair(2, 3).with(|b| b.net = 1).also(|c| c.rates = vec![110, 110]));
 }
@@ -216,6 +231,34 @@ fn mutant_r7_counts_from_answer() {
 fn mutant_r8_retry_gets_full_duration() {
     let config = pair(2, 5).directed().with(|b| (b.cuts, b.net) = (1, 1));
     refuted(RetryGetsFullDuration, config.also(lasting(secs(10), TTL)));
+}
+
+/// Two processes, a client that borrows, and one that checks out, for one seat.
+fn lender(time: u8, calls: u8) -> Config {
+    pair(time, calls).also(|c| c.clients = vec![borrows(), asks(&[POOL], 1)]).lending(BORROW_SKEW)
+}
+
+#[test]
+fn mutant_r9_issued_before_known() {
+    refuted(IssuedBeforeKnown, lender(0, 2).with(|b| b.lost = 1));
+}
+
+#[test]
+fn mutant_r9_unknown_borrow_uncounted() {
+    refuted(UnknownBorrowUncounted, lender(0, 4).with(|b| b.slow = 1));
+}
+
+#[test]
+fn mutant_r9_returned_reused_at_once() {
+    // What the client forgot cannot be held by two; but the ledger still says that it may be issued.
+    let whole = lender(1, 5).with(|b| b.lost = 1);
+    let mutated = whole.clone().also(|c| c.mutants.push(ReturnedReusedAtOnce));
+    dies("ReturnedReusedAtOnce", whole, mutated);
+}
+
+#[test]
+fn mutant_r9_no_margin_for_skew() {
+    refuted(NoMarginForSkew, lender(2, 2));
 }
 
 #[test]
@@ -252,6 +295,18 @@ fn mutant_r11_regressed_promises_count() {
 }
 
 #[test]
+fn mutant_r11_lost_loans_forgotten() {
+    let longer = Asks { borrows: Some(3 * BORROW_SKEW), ..borrows() };
+    let config = pair(3, 2).with(|b| b.losses = 1).also(lasting(secs(10), TTL)).lending(3 * BORROW_SKEW);
+    refuted(LostLoansForgotten, config.also(|c| c.clients = vec![longer, asks(&[POOL], 1)]));
+}
+
+#[test]
 fn mutant_r11_old_owner_stays() {
     refuted(OldOwnerStays, pair(1, 2).with(|b| b.losses = 1));
+}
+
+#[test]
+fn mutant_r12_clones_renewed() {
+    refuted(ClonesRenewed, pair(0, 4).with(|b| b.net = 1).also(|c| c.clones = true));
 }

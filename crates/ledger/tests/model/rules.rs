@@ -1,8 +1,10 @@
 //! The whole rules under many faults at once. A plain run looks at a part of the larger worlds, a long
 //! one at all that it has memory for; each prints which it was.
 
-use super::config::{Config, TTL, X, asks, pool, pool_and_feature};
+use super::config::{Config, TTL, X, asks, borrows, pool, pool_and_feature};
 use super::{holds, long};
+use genie_ledger::BORROW_SKEW;
+
 use crate::support::{FEATURE, POOL, limit, secs, settings};
 
 /// One more of what makes a world large, in a long run.
@@ -12,6 +14,10 @@ fn more(n: u8) -> u8 {
 
 fn two(cap: u32, clients: usize) -> Config {
     Config::new(pool(cap), &[90, 110], clients, more(2), more(3))
+}
+
+fn small(cap: u32, clients: usize) -> Config {
+    Config::new(pool(cap), &[90, 110], clients, more(1), more(3))
 }
 
 #[test]
@@ -36,6 +42,21 @@ fn processes_that_crash_with_and_without_evidence() {
 }
 
 #[test]
+fn tables_that_are_handed_over_and_replicas_that_lose_them() {
+    let config = small(1, 2).with(|b| (b.handovers, b.releases, b.takeovers) = (1, 1, 2));
+    holds("handovers", config.with(|b| (b.crashes, b.processes) = (1, 1)));
+}
+
+#[test]
+fn tables_that_are_handed_over_while_writes_are_late_or_lost() {
+    let config = Config::new(pool(1), &[90, 110, 110], 2, more(1), 2);
+    holds(
+        "handovers, late and lost writes",
+        config.with(|b| (b.handovers, b.lost, b.slow) = (1, 1, more(0))),
+    );
+}
+
+#[test]
 fn two_takeovers_among_three_processes() {
     let config = Config::new(pool(1), &[90, 110, 110], 2, more(2), more(2));
     holds("two takeovers", config.with(|b| (b.takeovers, b.slow) = (2, 1)));
@@ -46,6 +67,31 @@ fn two_limits_and_a_client_that_takes_both() {
     let config = Config::new(pool_and_feature(2, 1), &[90, 110], 0, more(2), more(3));
     let clients = vec![asks(&[POOL, FEATURE], 1), asks(&[POOL], 1), asks(&[POOL], 2)];
     holds("two limits", config.also(|c| c.clients = clients).with(|b| b.lost = 1));
+}
+
+#[test]
+fn documents_that_are_borrowed_and_given_back() {
+    let clients = vec![borrows(), asks(&[POOL], 1)];
+    let config = small(1, 0).also(|c| c.clients = clients).lending(BORROW_SKEW);
+    holds("borrowing", config.with(|b| (b.slow, b.lost) = (1, 1)));
+}
+
+#[test]
+fn documents_whose_calls_are_late_and_whose_owner_is_lost_or_hands_over() {
+    let clients = vec![borrows(), borrows(), asks(&[POOL], 1)];
+    let config = small(2, 0).also(|c| c.clients = clients).lending(BORROW_SKEW);
+    holds("borrowing, takeovers", config.with(|b| (b.net, b.handovers, b.takeovers) = (1, 1, 2)));
+}
+
+#[test]
+fn sessions_of_which_there_may_be_copies() {
+    let config = small(1, 1).with(|b| (b.net, b.handovers, b.calls) = (2, 1, more(4)));
+    holds("clones", config.also(|c| c.clones = true));
+}
+
+#[test]
+fn watches_that_show_the_past() {
+    holds("stale watches", two(1, 2).with(|b| (b.stale, b.watches, b.takeovers) = (2, 1, 2)));
 }
 
 #[test]

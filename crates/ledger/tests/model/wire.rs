@@ -7,6 +7,7 @@ use genie_ledger::*;
 
 use super::choices::Choices;
 use super::client::Call;
+use super::config::wall;
 use super::world::{Flight, Heard, Message, Way, World};
 
 /// What becomes of a store request.
@@ -30,6 +31,7 @@ enum Passage {
 impl World {
     /// Does what a driver does after every event: sends all requests, hands out all answers.
     pub fn pump(&mut self, node: usize, choices: &mut Choices) {
+        self.tell_wall(node);
         for _ in 0..50 {
             let now = self.clock(node);
             let Some((id, request)) = self.node_mut(node).replica.take_request(now) else {
@@ -38,6 +40,13 @@ impl World {
             self.send(node, id, request, choices);
         }
         self.broken = Some("a replica never stops asking".into());
+    }
+
+    pub fn tell_wall(&mut self, node: usize) {
+        if self.config.lends() {
+            let (now, wall) = (self.clock(node), wall(self.now));
+            self.node_mut(node).replica.set_wall_clock(now, wall);
+        }
     }
 
     fn hand_out(&mut self, node: usize) {
@@ -113,7 +122,12 @@ impl World {
     }
 
     fn carry_out(&mut self, request: &StoreRequest) -> StoreReply {
-        Arc::make_mut(&mut self.store).apply(request)
+        let before = (self.store.lease.clone(), self.store.ledger.clone());
+        let reply = Arc::make_mut(&mut self.store).apply(request);
+        if self.left.stale + self.left.setbacks > 0 && matches!(reply, StoreReply::Written { .. }) {
+            self.past.remember(before, request);
+        }
+        reply
     }
 
     /// A store request goes one step further.
@@ -174,13 +188,22 @@ impl World {
     }
 
     pub fn arrive(&mut self, client: usize, call: Call, node: usize, heard: Heard, choices: &mut Choices) {
+        self.tell_wall(node);
         let now = self.clock(node);
         let replica = &mut self.node_mut(node).replica;
         let outcome = match &call {
             Call::Checkout(request) => replica.checkout(now, request.clone()),
             Call::Renew(claim, operation) => replica.renew(now, claim, *operation, || ()),
             Call::Checkin(claim, operation) => replica.checkin(now, claim, *operation),
+            Call::Borrow(request) => replica.borrow(now, request),
+            Call::Return(id, generation, _) => replica.give_back_borrowed(now, id, *generation),
         };
+        if let (Call::Renew(claim, operation), Outcome::Answer(Answer::Granted { claim: new, .. })) =
+            (&call, &outcome)
+            && self.config.clones
+        {
+            self.renewed(new.generation, claim, *operation);
+        }
         match outcome {
             Outcome::Answer(answer) => self.respond(client, call.operation(), answer, heard),
             Outcome::Wait(ticket) => {
@@ -188,6 +211,18 @@ impl World {
             }
         }
         self.pump(node, choices);
+    }
+
+    /// R12: one session, one counter, one operation.
+    fn renewed(&mut self, by: Generation, claim: &Claim, operation: OperationId) {
+        let renewal = (by, claim.session, claim.counter);
+        match self.renewals.iter().find(|(known, _)| *known == renewal) {
+            Some((_, first)) if *first != operation => {
+                self.broken = Some(format!("{renewal:?} was renewed by {first:?} and by {operation:?}"));
+            }
+            Some(_) => {}
+            None => self.renewals.push((renewal, operation)),
+        }
     }
 
     fn respond(&mut self, client: usize, operation: OperationId, answer: Answer, heard: Heard) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use genie_ledger::{canonical, *};
 
 use super::client::{Call, Client, True};
-use super::config::{Budget, Config};
+use super::config::{Budget, Config, wall};
 use crate::support::{Store, holder};
 
 /// A process and its replica.
@@ -21,6 +21,11 @@ pub struct Node {
     /// Whether nothing that it asks of the store gets there.
     pub cut: bool,
     pub waiting: Vec<(Ticket, usize, OperationId, Heard)>,
+}
+
+/// What a record lends of a limit.
+fn lent(record: &Record, name: &str) -> u32 {
+    record.borrowed.iter().filter(|entry| entry.touches(name)).map(|entry| entry.count.get()).sum()
 }
 
 /// How an answer travels.
@@ -55,6 +60,35 @@ pub enum Message {
     Answer(usize, OperationId, Answer),
 }
 
+/// What the store said before: the last states of each object, the newest first.
+#[derive(Clone, Default)]
+pub struct Past {
+    pub leases: Vec<ObservedLease>,
+    pub ledgers: Vec<ObservedLedger>,
+}
+
+impl Past {
+    /// How many states of each object are remembered.
+    const DEPTH: usize = 2;
+
+    /// A write has replaced what was before.
+    pub fn remember(
+        &mut self,
+        (lease, ledger): (Option<ObservedLease>, Option<ObservedLedger>),
+        written: &StoreRequest,
+    ) {
+        match written {
+            StoreRequest::WriteLease { .. } => remember(&mut self.leases, lease),
+            _ => remember(&mut self.ledgers, ledger),
+        }
+    }
+}
+
+fn remember<T>(states: &mut Vec<T>, state: Option<T>) {
+    states.splice(0..0, state);
+    states.truncate(Past::DEPTH);
+}
+
 #[derive(Clone)]
 pub struct World {
     pub config: Arc<Config>,
@@ -64,6 +98,9 @@ pub struct World {
     pub store: Arc<Store>,
     /// What the ledger said at some time before.
     pub backup: Option<ObservedLedger>,
+    pub past: Past,
+    /// Which operation renewed which session from which counter, and under which generation.
+    pub renewals: Vec<((Generation, SessionId, u32), OperationId)>,
     /// The last generation that the operator saw.
     pub min_generation: Generation,
     pub nodes: Vec<Option<Arc<Node>>>,
@@ -91,6 +128,8 @@ impl World {
             plan: 0,
             store: Arc::new(Store::new()),
             backup: None,
+            past: Past::default(),
+            renewals: Vec::new(),
             min_generation: Generation(0),
             nodes: Vec::new(),
             flights: Vec::new(),
@@ -128,6 +167,7 @@ impl World {
         let fresh =
             Node { replica, process: self.processes, told: self.plan, cut: false, waiting: Vec::new() };
         self.nodes[node] = Some(Arc::new(fresh));
+        self.tell_wall(node);
     }
 
     pub fn clock(&self, node: usize) -> BootInstant {
@@ -167,17 +207,29 @@ impl World {
             Message::Answer(client, operation, _) => clients[*client].listens(*operation),
             Message::Call(..) => true,
         });
+        if self.left.stale + self.left.setbacks == 0 {
+            self.past = Past::default();
+        }
         self.judge();
     }
 
-    /// The most that the ledger, or a write under way, promises of a limit; None: it says nothing.
-    fn promised(&self, name: &str) -> Option<u32> {
+    /// The most that the ledger, or a write under way, promises of a limit, and the most that it lends;
+    /// None: it promises nothing.
+    fn promised(&self, name: &str) -> Option<(u32, u32)> {
         let record = self.store.ledger.as_ref()?.record.as_ref()?;
         let flying = self.flights.iter().filter_map(|flight| match &flight.request {
-            StoreRequest::WriteLedger { record, .. } => record.promises.get(name).copied(),
+            StoreRequest::WriteLedger { record, .. } => Some(record),
             _ => None,
         });
-        record.promises.get(name).map(|w| flying.fold(*w, u32::max))
+        let says = |record: &Record| Some((*record.promises.get(name)?, lent(record, name)));
+        let most = |(w, lent): (u32, u32), (more, lends)| (w.max(more), lent.max(lends));
+        says(record).map(|now| flying.filter_map(says).fold(now, most))
+    }
+
+    /// What the ledger lends of a limit.
+    fn lent(&self, name: &str) -> u32 {
+        let record = self.store.ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
+        record.map_or(0, |record| lent(record, name))
     }
 
     fn judge(&mut self) {
@@ -187,13 +239,25 @@ impl World {
             let caps = plans.iter().flat_map(|plan| plan.limits()).filter(|limit| limit.id == id);
             let cap = caps.map(|limit| limit.cap.unwrap_or(u32::MAX)).max().unwrap_or(0);
             let promised = self.promised(&name);
-            self.allowed[i] = cap.max(self.allowed[i].min(promised.unwrap_or(most)));
-            let held: u32 = self.clients.iter().map(|client| client.holds(self.now, id)).sum();
-            if held > self.allowed[i] {
-                let allowed = self.allowed[i];
-                self.broken = Some(format!("clients hold {held} units of {name}, {allowed} are allowed"));
-            } else if self.config.strict && promised.is_some_and(|w| held > w) {
-                self.broken = Some(format!("clients hold {held} units of {name}, {promised:?} are promised"));
+            let in_force = promised.map_or(most, |(w, lent)| w + lent);
+            self.allowed[i] = cap.max(self.allowed[i].min(in_force));
+            let allowed = self.allowed[i];
+            let held = |borrowed| {
+                let those = self.clients.iter().filter(|client| client.borrows() == borrowed);
+                those.map(|client| client.holds(self.now, id, &name)).sum::<u32>()
+            };
+            let (floating, borrowed) = (held(false), held(true));
+            let lent = self.lent(&name);
+            if floating + borrowed > allowed {
+                self.broken = Some(format!(
+                    "clients hold {floating} + {borrowed} units of {name}, {allowed} are allowed"
+                ));
+            } else if self.config.strict && promised.is_some_and(|(w, _)| floating > w || borrowed > lent) {
+                let why = format!("clients hold {floating} + {borrowed} units of {name}, the ledger says");
+                self.broken = Some(format!("{why} {promised:?}"));
+            } else if self.config.strict && floating + lent > allowed {
+                // Any owner may issue a document that is in the ledger (R8).
+                self.broken = Some(format!("clients hold {floating} units of {name}, and {lent} are lent"));
             }
         }
     }
@@ -202,6 +266,7 @@ impl World {
     pub fn hash<H: Hasher>(&self, state: &mut H) {
         let far = self.config.far();
         canonical::begin();
+        canonical::wall_clocks_show(wall(self.now));
         (&self.left, self.plan, self.min_generation, &self.allowed).hash(state);
         for (index, node) in self.nodes.iter().enumerate() {
             canonical::look_from(self.clock(index), far, index as u64);
@@ -214,6 +279,7 @@ impl World {
         let ledger = self.store.ledger.as_ref().map(|ledger| (&ledger.version, &ledger.record));
         (lease, ledger).hash(state);
         self.backup.as_ref().map(|ledger| &ledger.record).hash(state);
+        (&self.past.leases, &self.past.ledgers, &self.renewals).hash(state);
         for flight in &self.flights {
             canonical::look_from(BootInstant::from_boot(Duration::ZERO), far, flight.node as u64);
             (flight.node, &flight.request, &flight.way).hash(state);
