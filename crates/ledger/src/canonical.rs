@@ -3,12 +3,17 @@
 //! feature everything hashes as it is. Equality is never changed.
 
 #[cfg(feature = "model")]
-pub use of_the_model::{begin, look_from, wall_clocks_show};
+pub use of_the_model::{begin, ledger_is_at, look_from, wall_clocks_show};
 
 /// A number that only keeps names apart: how high it has grown means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "model"), derive(Hash))]
 pub(crate) struct Tally(pub(crate) u64);
+
+/// A record's seq that was seen. It means something only against the ledger's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "model"), derive(Hash))]
+pub(crate) struct Seq(pub(crate) u64);
 
 #[cfg(feature = "model")]
 mod of_the_model {
@@ -16,7 +21,7 @@ mod of_the_model {
     use std::hash::{Hash, Hasher};
     use std::time::Duration;
 
-    use super::Tally;
+    use super::{Seq, Tally};
     use crate::answer::Ticket;
     use crate::record::{Record, UnixSeconds};
     use crate::store::RequestId;
@@ -38,6 +43,7 @@ mod of_the_model {
         static VIEW: Cell<(BootInstant, Duration, u64)> =
             const { Cell::new((BootInstant::from_boot(Duration::ZERO), Duration::MAX, 0)) };
         static WALL: Cell<u64> = const { Cell::new(0) };
+        static AT: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
     /// Forgets all names: the hash of another state begins.
@@ -55,6 +61,18 @@ mod of_the_model {
     /// told the time before it is asked anything.
     pub fn wall_clocks_show(wall: UnixSeconds) {
         WALL.set(wall.0);
+    }
+
+    /// What is hashed next tells a seq that was seen from this one of the ledger; None: no ledger is ever set
+    /// back, so it means nothing.
+    pub fn ledger_is_at(seq: Option<u64>) {
+        AT.set(seq);
+    }
+
+    impl Hash for Seq {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            AT.get().map(|at| self.0.wrapping_sub(at)).hash(state);
+        }
     }
 
     impl Hash for UnixSeconds {

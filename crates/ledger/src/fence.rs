@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::borrowing::BORROW_SKEW;
+use crate::canonical::Seq;
 use crate::meter;
 use crate::mutant::{Mutant, mutated};
 use crate::record::{Borrowed, Record, Sealed, UnixSeconds};
@@ -39,16 +40,18 @@ pub(crate) struct Fence {
     pub(crate) table: Option<Sealed>,
 }
 
-/// The fence over `found`. `known` is the last generation that this replica, or the plan, knows of.
+/// The fence over `found`. `known` is the newest record that this replica, or the plan, knows of.
 pub(crate) fn fence(
     found: Option<&Record>,
     me: &Holder,
     settings: &Settings,
-    known: Generation,
+    (known, seq): (Generation, Seq),
     basis: &Basis<'_>,
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
-    let lost = found_generation < known && !mutated(Mutant::RegressionUnnoticed);
+    let older = found.is_some_and(|record| record.generation == known && Seq(record.seq) < seq);
+    let older = older && !mutated(Mutant::OlderSeqUnnoticed);
+    let lost = older || found_generation < known && !mutated(Mutant::RegressionUnnoticed);
     let longer = |planned: Duration, recorded: Option<u64>| match recorded {
         Some(recorded) if !mutated(Mutant::PlannedHorizonOnly) => {
             planned.max(Duration::from_millis(recorded))

@@ -71,6 +71,8 @@ pub enum Mutant {
     RevokedFreesAtOnce,
     /// R11: an older or missing record is taken for the newest.
     RegressionUnnoticed,
+    /// R11: an older record of the newest generation is taken for the newest.
+    OlderSeqUnnoticed,
     /// R11: an owner stays on when the plan knows of a newer generation.
     OldOwnerStays,
     /// R11: what an older record promised is believed.

@@ -262,6 +262,8 @@ impl Book {
             Some(ObservedLedger { version, record: Some(record) }) if self.wrote_it(&record) => {
                 self.version = version;
                 self.seq.0 = self.seq.0.max(record.seq);
+                // Set back to what this owner wrote before (R11): it says again what holds.
+                self.undecided |= record.seq < self.record.seq;
                 self.doubt = false;
                 self.pause = now;
                 Recorded::Undecided
@@ -275,14 +277,13 @@ impl Book {
     }
 
     /// A watch may be late. A newer generation is proof all the same; anything else that is not this
-    /// owner's, and not older either, makes it look for itself.
+    /// owner's, and not older either, makes it look for itself, and so does an older record of its own.
     pub(crate) fn observe(&mut self, now: BootInstant, ledger: Option<&ObservedLedger>) -> Recorded {
         let record = ledger.and_then(|l| l.record.as_ref());
         match record {
             Some(found) if found.generation > self.record.generation => Recorded::Lost(StopReason::Fenced),
-            Some(found) if self.wrote_it(found) || found.generation < self.record.generation => {
-                Recorded::Undecided
-            }
+            Some(found) if self.wrote_it(found) && found.seq >= self.record.seq => Recorded::Undecided,
+            Some(found) if found.generation < self.record.generation => Recorded::Undecided,
             _ => {
                 if !self.doubt && self.flight.is_none() {
                     self.doubt = true;

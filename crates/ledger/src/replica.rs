@@ -2,7 +2,7 @@
 //! Takes events and calls with the time they happened at; gives store requests, answers and wake-ups.
 
 use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
-use crate::canonical::Tally;
+use crate::canonical::{Seq, Tally};
 use crate::handover::Handover;
 use crate::leaving::Leaving;
 use crate::mutant::{Mutant, mutated};
@@ -27,6 +27,8 @@ pub struct Replica<M> {
     pub(crate) phase: Phase<M>,
     /// The newest owner that this replica knows of.
     pub(crate) owner: Option<(Generation, Holder)>,
+    /// The largest seq that this replica saw of that owner's records: a ledger below it was set back (R11).
+    seq: Seq,
     /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
     pub(crate) shown: Generation,
     /// The latest wall-clock time that was told.
@@ -55,6 +57,7 @@ impl<M> Replica<M> {
             settings,
             phase,
             owner: None,
+            seq: Seq::default(),
             shown: Generation(0),
             wall: None,
             handed: None,
@@ -128,8 +131,17 @@ impl<M> Replica<M> {
         if let Some(record) = ledger.and_then(|ledger| ledger.record.as_ref())
             && self.owner.as_ref().is_none_or(|(generation, _)| record.generation >= *generation)
         {
+            let same = self.owner.as_ref().is_some_and(|(generation, _)| *generation == record.generation);
+            self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
         }
+    }
+
+    /// The newest record that this replica, or the plan, knows of: its generation and seq.
+    fn known(&self) -> (Generation, Seq) {
+        let owner = self.owner.as_ref().map(|(generation, _)| (*generation, self.seq));
+        let told = self.shown.max(self.settings.min_generation());
+        owner.unwrap_or_default().max((told, Seq::default()))
     }
 
     /// The next request for the store. `now` is read right before the send: it is R2's s.
@@ -152,10 +164,9 @@ impl<M> Replica<M> {
             self.note_owner(ledger.as_ref());
         }
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
-        let seen = self.generation().unwrap_or(Generation(0));
+        let known = self.known();
         match &mut self.phase {
             Phase::Seeking(seeking) => {
-                let known = seen.max(self.settings.min_generation());
                 let table = self.handed.as_ref().map(|(_, handover)| &handover.sealed);
                 let became = seeking.reply(cx, &self.me, known, table, (request, reply));
                 if let Some((mut owner, table)) = became {
@@ -163,6 +174,7 @@ impl<M> Replica<M> {
                         owner.seats.take_over(received, handover.sessions);
                     }
                     self.owner = Some((owner.generation(), self.me.clone()));
+                    self.seq = Seq(owner.book.record().seq);
                     self.phase = Phase::Owner(Box::new(owner));
                 }
             }

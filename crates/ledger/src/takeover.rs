@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::canonical::Seq;
 use crate::fence::{Basis, Fence, fence};
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
@@ -201,13 +202,13 @@ impl Seeking {
     }
 
     /// The answer to a request; gives the owner that this replica has become by it, and whose session
-    /// table it begins with. `known` is the last generation that anybody is known to have seen, `table`
+    /// table it begins with. `known` is the newest record that anybody is known to have seen, `table`
     /// whose table this replica holds.
     pub(crate) fn reply<M>(
         &mut self,
         cx: Context<'_>,
         me: &Holder,
-        known: Generation,
+        known: (Generation, Seq),
         table: Option<&Sealed>,
         (id, reply): (RequestId, StoreReply),
     ) -> Option<(Owner<M>, Option<Sealed>)> {

@@ -1,4 +1,4 @@
-//! R3, R4, R6 and R11 of the seat protocol: how a replica becomes the owner, and what it may give out
+//! R3, R4 and R6 of the seat protocol: how a replica becomes the owner, and what it may give out
 //! in recovery.
 
 mod support;
@@ -296,50 +296,4 @@ fn evidence_counts_only_for_exactly_that_nonce_and_only_if_it_was_not_recovering
     c.previous_ended(bench.now, nonce("b"));
     bench.pump(&mut c);
     assert_eq!(c.status(bench.now).recovery_ends, Some(bench.now + stretch(X)), "b was recovering itself");
-}
-
-#[test]
-fn a_lost_ledger_is_recovered_from_as_if_every_cap_were_out() {
-    let mut bench = Bench::new();
-    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
-    bench.store.ledger = Store::new().ledger;
-    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(4)));
-    bench.take_over(&mut b);
-    assert_eq!(b.status(bench.now).generation, Some(Generation(5)));
-    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
-    bench.run(&mut b, stretch(X) + secs(4));
-    bench.grant(&mut b, 10, &[POOL]);
-}
-
-#[test]
-fn a_replica_that_saw_the_ledger_takes_an_empty_one_for_lost_before_the_plan_says_so() {
-    let mut bench = Bench::new();
-    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
-    let mut b = bench.replica("b", pool_of(2));
-    b.observe_ledger(bench.now, bench.store.ledger.clone());
-    bench.store.ledger = Store::new().ledger;
-    bench.take_over(&mut b);
-    assert_eq!(b.status(bench.now).generation, Some(Generation(2)));
-    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
-}
-
-#[test]
-fn an_older_ledger_than_was_seen_is_a_lost_one() {
-    let mut bench = Bench::new();
-    let (_a, _) = first_owner(&mut bench, pool_of(2), 0);
-    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(3)));
-    bench.take_over(&mut b);
-    assert_eq!(b.status(bench.now).generation, Some(Generation(4)));
-    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))), "though its record promises nothing");
-}
-
-#[test]
-fn an_owner_whose_plan_knows_a_newer_generation_stops_though_the_ledger_was_set_back_to_its_own() {
-    let mut bench = Bench::new();
-    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
-    a.configure(bench.now, pool_of(1).with_min_generation(Generation(1)));
-    assert_eq!(a.status(bench.now).role, Role::Owner, "its own generation is no news");
-    a.configure(bench.now, pool_of(1).with_min_generation(Generation(2)));
-    assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::Fenced));
-    assert!(matches!(bench.checkout(&mut a, ask(1, 1, &[POOL])), Answer::NotOwner { .. }));
 }

@@ -84,6 +84,10 @@ pub struct Config {
     pub fresh: bool,
     /// Whether what clients hold must be in the ledger's promises too; not where ledgers are lost.
     pub strict: bool,
+    /// Whether every replica that is not cut off sees each write of the ledger at once.
+    pub prompt: bool,
+    /// Whether the operator notices a ledger that was set back within a generation, and tells everybody.
+    pub told: bool,
     /// Whether it is looked at that no two operations renew one session from one counter (R12).
     pub clones: bool,
 }
@@ -142,6 +146,8 @@ impl Config {
             sleepers: Vec::new(),
             fresh: false,
             strict: true,
+            prompt: false,
+            told: false,
             clones: false,
         }
     }

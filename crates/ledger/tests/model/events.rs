@@ -237,7 +237,7 @@ impl World {
                 let record = self.backup.take().and_then(|ledger| ledger.record);
                 self.lose_ledger(record, choices);
             }
-            Event::SetBack(old) => self.set_back(old),
+            Event::SetBack(old) => self.set_back(old, choices),
         }
     }
 
@@ -253,14 +253,19 @@ impl World {
         self.pump(node, choices);
     }
 
-    /// The store is restored to what the ledger said before, in the same generation: nobody is told.
-    fn set_back(&mut self, old: usize) {
+    /// The store is restored to what the ledger said before, in the same generation. An operator that notices
+    /// takes this generation for one that was never whole.
+    fn set_back(&mut self, old: usize, choices: &mut Choices) {
         self.left.setbacks -= 1;
         let now = generation(self.store.ledger.as_ref());
         let record = self.past.ledgers.iter().filter(|old| generation(Some(old)) == now).nth(old);
         let record = record.and_then(|old| old.record.clone());
         let store = Arc::make_mut(&mut self.store);
         store.ledger = Some(ObservedLedger { version: store.next_version(), record });
+        if self.config.told {
+            self.min_generation = now.map_or(Generation(0), |now| Generation(now.0 + 1));
+            self.tell_all(choices);
+        }
     }
 
     /// An owner that does not hear that its table has arrived seals for nobody.
@@ -305,6 +310,10 @@ impl World {
         self.min_generation = self.min_generation.max(seen);
         let store = Arc::make_mut(&mut self.store);
         store.ledger = Some(ObservedLedger { version: store.next_version(), record });
+        self.tell_all(choices);
+    }
+
+    fn tell_all(&mut self, choices: &mut Choices) {
         for node in 0..self.nodes.len() {
             if self.nodes[node].is_some() {
                 self.tell(node, choices);

@@ -302,6 +302,19 @@ fn mutant_r11_lost_loans_forgotten() {
 }
 
 #[test]
+fn mutant_r11_older_seq_unnoticed() {
+    refuted(OlderSeqUnnoticed, pair(0, 2).with(|b| b.setbacks = 1).also(|c| c.prompt = true));
+}
+
+/// The trace that the operator is for: who saw nothing of the ledger before cannot know that it was set back
+/// within its generation, and nothing in it tells.
+#[test]
+fn mutant_r11_set_back_and_nobody_told() {
+    let whole = pair(0, 2).with(|b| b.setbacks = 1).also(|c| c.told = true);
+    dies("set back, and nobody told", whole.clone(), whole.also(|c| c.told = false));
+}
+
+#[test]
 fn mutant_r11_old_owner_stays() {
     refuted(OldOwnerStays, pair(1, 2).with(|b| b.losses = 1));
 }

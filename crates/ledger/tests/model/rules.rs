@@ -95,6 +95,18 @@ fn watches_that_show_the_past() {
 }
 
 #[test]
+fn a_ledger_that_is_set_back_within_its_generation_before_the_eyes_of_all() {
+    let config = small(1, 2).with(|b| (b.setbacks, b.watches, b.slow) = (1, 1, 1));
+    holds("set back, seen", config.also(|c| c.prompt = true));
+}
+
+#[test]
+fn a_ledger_that_is_set_back_within_its_generation_which_the_operator_tells() {
+    let config = two(1, 2).with(|b| (b.setbacks, b.crashes, b.processes) = (1, 1, 2));
+    holds("set back, told", config.also(|c| c.told = true));
+}
+
+#[test]
 fn caps_and_durations_that_change() {
     let plans = vec![pool(2), settings(secs(10), TTL, vec![limit(POOL, "pool", 1)]), pool(2)];
     holds("changed plans", two(2, 3).also(|c| c.plans = plans).with(|b| b.lost = 1));

@@ -127,7 +127,19 @@ impl World {
         if self.left.stale + self.left.setbacks > 0 && matches!(reply, StoreReply::Written { .. }) {
             self.past.remember(before, request);
         }
+        if self.config.prompt {
+            self.show_ledger();
+        }
         reply
+    }
+
+    fn show_ledger(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.node(node).is_some_and(|n| !n.cut) {
+                let (now, ledger) = (self.clock(node), self.store.ledger.clone());
+                self.node_mut(node).replica.observe_ledger(now, ledger);
+            }
+        }
     }
 
     /// A store request goes one step further.

@@ -266,6 +266,9 @@ impl World {
     pub fn hash<H: Hasher>(&self, state: &mut H) {
         let far = self.config.far();
         canonical::begin();
+        let record = self.store.ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
+        let seq = record.map_or(0, |record| record.seq);
+        canonical::ledger_is_at((self.config.budget.setbacks > 0).then_some(seq));
         canonical::wall_clocks_show(wall(self.now));
         (&self.left, self.plan, self.min_generation, &self.allowed).hash(state);
         for (index, node) in self.nodes.iter().enumerate() {

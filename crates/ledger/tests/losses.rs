@@ -1,0 +1,112 @@
+//! R11 in sentences: a ledger that is missing, or older than somebody saw, is a lost one, in whatever way it is
+//! known. What it may have lent is in `borrowing.rs`.
+
+mod support;
+
+use genie_ledger::*;
+use support::*;
+
+#[test]
+fn a_lost_ledger_is_recovered_from_as_if_every_cap_were_out() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
+    bench.store.ledger = Store::new().ledger;
+    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(4)));
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(5)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    bench.run(&mut b, stretch(X) + secs(4));
+    bench.grant(&mut b, 10, &[POOL]);
+}
+
+#[test]
+fn a_replica_that_saw_the_ledger_takes_an_empty_one_for_lost_before_the_plan_says_so() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 1);
+    let mut b = bench.replica("b", pool_of(2));
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    bench.store.ledger = Store::new().ledger;
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(2)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+}
+
+#[test]
+fn an_older_ledger_than_was_seen_is_a_lost_one() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(2), 0);
+    let mut b = bench.replica("b", pool_of(2).with_min_generation(Generation(3)));
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).generation, Some(Generation(4)));
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))), "though its record promises nothing");
+}
+
+#[test]
+fn an_owner_whose_plan_knows_a_newer_generation_stops_though_the_ledger_was_set_back_to_its_own() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
+    a.configure(bench.now, pool_of(1).with_min_generation(Generation(1)));
+    assert_eq!(a.status(bench.now).role, Role::Owner, "its own generation is no news");
+    a.configure(bench.now, pool_of(1).with_min_generation(Generation(2)));
+    assert_eq!(a.status(bench.now).role, Role::Stopped(StopReason::Fenced));
+    assert!(matches!(bench.checkout(&mut a, ask(1, 1, &[POOL])), Answer::NotOwner { .. }));
+}
+
+/// What the ledger says now, and its owner promises one seat more.
+fn before_one_more_seat(bench: &mut Bench, owner: &mut Replica<()>) -> Record {
+    let before = bench.store.record().clone();
+    bench.grant(owner, 50, &[POOL]);
+    assert_eq!((before.promises["pool"], bench.store.promise("pool")), (0, Some(1)));
+    before
+}
+
+fn set_back(bench: &mut Bench, record: Record) {
+    bench.store.ledger = Some(ObservedLedger { version: bench.store.next_version(), record: Some(record) });
+}
+
+#[test]
+fn who_saw_a_later_record_takes_an_older_one_of_the_same_generation_for_lost() {
+    for saw in [false, true] {
+        let mut bench = Bench::new();
+        let mut a = bench.owner("a", pool_of(1));
+        let mut b = bench.replica("b", pool_of(1));
+        let before = before_one_more_seat(&mut bench, &mut a);
+        if saw {
+            b.observe_ledger(bench.now, bench.store.ledger.clone());
+        }
+        set_back(&mut bench, before);
+        bench.take_over(&mut b);
+        let counts = is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL])));
+        assert_eq!(counts, saw, "who saw nothing of it must be told, by the least generation of the plan");
+    }
+}
+
+#[test]
+fn an_owner_that_sees_its_ledger_set_back_writes_it_again() {
+    let mut bench = Bench::new();
+    let mut a = bench.owner("a", pool_of(1));
+    let before = before_one_more_seat(&mut bench, &mut a);
+    let seq = bench.store.record().seq;
+    set_back(&mut bench, before);
+    a.observe_ledger(bench.now, bench.store.ledger.clone());
+    bench.pump(&mut a);
+    assert_eq!(a.role(), Role::Owner);
+    assert_eq!((bench.store.promise("pool"), bench.store.record().seq), (Some(1), seq + 1));
+}
+
+#[test]
+fn a_late_sight_of_its_own_ledger_makes_an_owner_look_and_write_nothing() {
+    let mut bench = Bench::new();
+    let mut a = bench.owner("a", pool_of(1));
+    let late = bench.store.ledger.clone();
+    before_one_more_seat(&mut bench, &mut a);
+    let writes = bench.store.ledger_writes;
+    a.observe_ledger(bench.now, late);
+    let held = bench.hold(&mut a);
+    assert!(matches!(&held[..], [(_, StoreRequest::ReadLedger)]), "{held:?}");
+    for request in held {
+        bench.answer(&mut a, request);
+    }
+    bench.pump(&mut a);
+    assert_eq!(bench.store.ledger_writes, writes);
+}
