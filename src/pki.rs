@@ -9,6 +9,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::license::MAC_KEY;
+
 /// Long, because apps hold the CA's certificate; a new CA is made when two thirds have passed.
 const CA_LIFE: SignedDuration = SignedDuration::from_hours(20 * 365 * 24);
 /// Servers take a new certificate without a restart.
@@ -124,9 +126,9 @@ pub fn peer(now: Timestamp) -> Result<Issued, PkiError> {
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem(), renew_at })
 }
 
-/// 32 random bytes: a MAC key.
-pub fn mac_key() -> Result<Vec<u8>, PkiError> {
-    let mut bytes = vec![0; 32];
+/// Random bytes: a MAC key.
+pub fn mac_key() -> Result<[u8; MAC_KEY], PkiError> {
+    let mut bytes = [0; MAC_KEY];
     getrandom::fill(&mut bytes).map_err(|error| PkiError::Crypto(error.to_string()))?;
     Ok(bytes)
 }

@@ -4,10 +4,12 @@
 
 mod judge;
 mod keys;
+mod mac_keys;
 mod token;
 mod view;
 
 pub use judge::{Judgment, Use};
 pub use keys::KeyHash;
-pub use token::{ActivationClaim, Keyring, KeyringError, MAX_TOKEN};
+pub use mac_keys::{MAC_KEY, MacKeys, MacKeysError};
+pub use token::{ActivationClaim, Keyring, MAX_TOKEN};
 pub use view::{GrantView, LedgerId, PlanView, ViewError, grant_limit};

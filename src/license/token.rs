@@ -11,6 +11,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use genie_ledger::{Claim, Generation, GrantId, LimitId, LimitSet, SessionId};
 use subtle::ConstantTimeEq;
 
+use super::mac_keys::{MAC_KEY, MacKeys};
+
 /// Longest token in bytes; a session token with 16 limits has 263.
 pub const MAX_TOKEN: usize = 512;
 
@@ -33,38 +35,34 @@ pub struct ActivationClaim {
 }
 
 /// The MAC keys: one signs, all verify.
-#[derive(Clone)]
+#[derive(PartialEq, Eq)]
 pub struct Keyring {
     primary: u8,
     keys: BTreeMap<u8, Derived>,
 }
 
-#[derive(Clone)]
+#[derive(PartialEq, Eq)]
 struct Derived {
     session: [u8; 32],
     activation: [u8; 32],
 }
 
-/// Why keys are not a keyring.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// `primary` names a key that is not there.
-    #[error("the primary MAC key {0} is not among the keys: add it, or name another one")]
-    NoPrimary(u8),
-}
-
 impl Keyring {
-    /// A keyring that signs with key number `primary`.
-    pub fn new(primary: u8, keys: BTreeMap<u8, [u8; 32]>) -> Result<Self, KeyringError> {
-        let derive = |key: &[u8; 32]| Derived {
+    /// A keyring that signs with the primary key.
+    pub fn new(keys: &MacKeys) -> Self {
+        let derive = |key: &[u8; MAC_KEY]| Derived {
             session: blake3::derive_key(SESSION.context, key),
             activation: blake3::derive_key(ACTIVATION.context, key),
         };
-        let keys: BTreeMap<u8, Derived> = keys.iter().map(|(&number, key)| (number, derive(key))).collect();
-        if !keys.contains_key(&primary) {
-            return Err(KeyringError::NoPrimary(primary));
+        Self {
+            primary: keys.primary(),
+            keys: keys.iter().map(|(number, key)| (number, derive(key))).collect(),
         }
-        Ok(Self { primary, keys })
+    }
+
+    /// The number of the key that signs.
+    pub fn primary(&self) -> u8 {
+        self.primary
     }
 
     /// The token of a session.
@@ -174,8 +172,14 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
+    /// Two keys, of which the one of this number signs.
     fn ring(primary: u8) -> Keyring {
-        Keyring::new(primary, [(0, [7; 32]), (1, [8; 32])].into()).unwrap()
+        let mut keys = MacKeys::first([7; 32]);
+        keys.add([8; 32]);
+        if primary == 1 {
+            keys.advance();
+        }
+        Keyring::new(&keys)
     }
 
     fn claim() -> Claim {
@@ -209,14 +213,9 @@ mod tests {
             assert_eq!(ring(0).open_session(&changed), None, "byte {index}");
             assert_eq!(ring(0).open_session(&token[..index]), None, "cut at {index}");
         }
-        let foreign = Keyring::new(0, [(0, [9; 32])].into()).unwrap();
+        let foreign = Keyring::new(&MacKeys::first([9; 32]));
         assert_eq!(foreign.open_session(&token), None);
         let as_activation = token.replacen("GLS1.", "GLA1.", 1);
         assert_eq!(ring(0).open_activation(&as_activation), None);
-    }
-
-    #[test]
-    fn a_keyring_without_its_primary_key_is_refused() {
-        assert!(matches!(Keyring::new(3, [(0, [7; 32])].into()), Err(KeyringError::NoPrimary(3))));
     }
 }

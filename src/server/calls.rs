@@ -13,12 +13,13 @@ use super::clock::SharedClock;
 use super::decide::{Attempt, Patience};
 use super::directory::{Directory, Found, LookUp};
 use super::error::CallError;
+use super::keys::Keys;
 use super::metrics::Metrics;
 use super::peers::{Call, Peers};
 use super::pool::{Meta, Pool};
 use super::request::{self, Caller};
 use super::words::{self, Words};
-use crate::license::{ActivationClaim, Judgment, Keyring, Use};
+use crate::license::{ActivationClaim, Judgment, Use};
 
 /// Longest that a call waits for anything, unless its caller says how long it will; clients retry within their own
 /// deadlines.
@@ -28,7 +29,7 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Licensing {
     pub(crate) clock: SharedClock,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) keyring: Keyring,
+    pub(crate) keys: Keys,
     pub(crate) peers: Peers,
     pub(crate) patience: Patience,
     pub(crate) metrics: Arc<Metrics>,
@@ -44,7 +45,7 @@ impl Licensing {
             response.expire_time = judgment.expires.map(words::timestamp);
             if judgment.is_authorized() {
                 let claim = ActivationClaim { grant: found.grant().id, key: found.key };
-                response.activation_token = self.keyring.activation(found.pool.hash, claim);
+                response.activation_token = self.keys.get().activation(found.pool.hash, claim);
             }
         }
         Ok(response)
@@ -65,7 +66,7 @@ impl Licensing {
 
     /// Whom the caller stands for, what is to be said of it, and with which features.
     fn judge(&self, caller: &Caller<'_>, features: &[String]) -> (Words, Option<(Found, Judgment)>) {
-        match self.directory.find(&self.keyring, caller) {
+        match self.directory.find(&self.keys.get(), caller) {
             LookUp::Found(found) => {
                 let judgment = found.view.judge(found.grant(), features, self.clock.wall(), Use::Begin);
                 (Words::from(&judgment), Some((found, judgment)))
@@ -127,7 +128,7 @@ impl Licensing {
             return self.refused_checkout(words::refusal(&found.view, count, answer));
         };
         v1::CheckoutResponse {
-            session: self.keyring.session(found.pool.hash, &claim),
+            session: self.keys.get().session(found.pool.hash, &claim),
             valid_for: Some(words::duration(valid_for)),
             renew_after: Some(words::duration(renew_after)),
             features,
@@ -182,7 +183,7 @@ impl Licensing {
             Answer::Unavailable { retry_after } => Err(words::unavailable(&pool, retry_after)),
             Answer::Granted { claim, valid_for, renew_after, adopted } => {
                 let mut response = self.renewed(Words::from(&judgment));
-                response.session = self.keyring.session(pool.hash, &claim);
+                response.session = self.keys.get().session(pool.hash, &claim);
                 response.valid_for = Some(words::duration(valid_for));
                 response.renew_after = Some(words::duration(renew_after));
                 response.expire_time = judgment.expires.map(words::timestamp);
@@ -238,7 +239,7 @@ impl Licensing {
 
     /// The pool and claim of a session token; None: no key of ours has signed it.
     fn open(&self, token: &str) -> Result<Option<(Arc<Pool>, Claim)>, CallError> {
-        let Some((ledger, claim)) = self.keyring.open_session(token) else { return Ok(None) };
+        let Some((ledger, claim)) = self.keys.get().open_session(token) else { return Ok(None) };
         let pool = self.directory.pool(ledger).ok_or_else(words::not_served_here)?;
         Ok(Some((pool, claim)))
     }

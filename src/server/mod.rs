@@ -14,6 +14,7 @@ mod error;
 mod grpc;
 mod http;
 mod json;
+mod keys;
 pub mod kubernetes;
 mod listener;
 mod metrics;
@@ -47,6 +48,7 @@ use connect::Connect;
 use decide::Patience;
 use directory::Directory;
 use driver::{Identity, Nonces};
+use keys::Keys;
 use metrics::Metrics;
 pub use openapi::document as openapi_document;
 use peer_service::PeerService;
@@ -112,7 +114,7 @@ impl Service {
         let licensing = Arc::new(Licensing {
             clock: clock.clone(),
             directory: directory.clone(),
-            keyring,
+            keys: Keys::new(keyring),
             peers: Peers::new(clock, connect),
             patience: Patience::default(),
             metrics: metrics.clone(),

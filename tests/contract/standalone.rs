@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -23,6 +24,7 @@ async fn secrets_are_readable_by_nobody_else() {
         (server.binding("team-a").join("key"), 0o600),
         (server.data().join("private/ca.key"), 0o600),
         (server.data().join("private/mac-0"), 0o600),
+        (server.data().join("private/mac-primary"), 0o600),
         (server.data().join("admin.sock"), 0o600),
     ] {
         let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -39,6 +41,23 @@ async fn keys_and_authority_stay_over_a_restart() {
     let server = server.kill_and_restart();
     assert_eq!(server.key("team-a"), key);
     assert_eq!(fs::read(server.data().join("ca.crt")).unwrap(), authority);
+}
+
+#[tokio::test]
+async fn a_mac_key_that_has_served_its_time_gives_way_and_sessions_go_on() {
+    let server = Server::start();
+    let seat = server.checkout("team-a", &[]).await;
+    let file = |name: &str| server.data().join("private").join(name);
+    let (first, second, primary) = (file("mac-0"), file("mac-1"), file("mac-primary"));
+    assert_eq!(fs::read_to_string(&primary).unwrap(), "0");
+    let days = Duration::from_secs(91 * 24 * 3600);
+    fs::OpenOptions::new().write(true).open(&first).unwrap().set_modified(SystemTime::now() - days).unwrap();
+    let server = server.kill_and_restart();
+    assert_eq!(fs::read_to_string(&primary).unwrap(), "1");
+    assert_ne!(fs::read(first).unwrap(), fs::read(second).unwrap());
+    let renewed = server.renew(&seat).await;
+    assert_eq!(renewed["verdict"], "AUTHORIZED");
+    assert_eq!(server.renew(&renewed).await["verdict"], "AUTHORIZED");
 }
 
 #[tokio::test]

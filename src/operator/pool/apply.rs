@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::LedgerReclaimPolicy,
+    license::MacKeys,
     operator::{
         ca::{self, EnsureError},
         context::Context,
@@ -164,7 +165,7 @@ async fn secrets(
 
     let keys = unfilled(validated, server, names::keys_secret(&validated.server));
     match present(writer, &live.keys, &keys).await?.as_deref() {
-        None => writer.create(&keys_secret(validated, server, pki::mac_key()?)).await?,
+        None => writer.create(&keys_secret(validated, server, &MacKeys::first(pki::mac_key()?))).await?,
         Some(old) => {
             writer.update(&kept_keys(validated, server, old.data.clone()), old).await?;
         }

@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use folder::{read_keyring, read_products};
+use folder::{read_keyring, read_products, reload_keys};
 use pools::Pools;
 
 use super::tls::{PeerTls, ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
 use super::{ListenError, Parts, Service, listen};
-use crate::license::KeyringError;
+use crate::license::MacKeysError;
 
 const API_CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -65,17 +65,14 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// A MAC key.
-    #[error("{path} is not a MAC key: {what}", path = path.display())]
-    Key {
-        /// Which.
+    /// The MAC keys.
+    #[error("cannot use the MAC keys in {path}: {error}", path = path.display())]
+    Keys {
+        /// The folder.
         path: PathBuf,
-        /// What is wrong.
-        what: &'static str,
+        /// Which entry, and what is wrong with it.
+        error: MacKeysError,
     },
-    /// The MAC keys together.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
     /// Certificates.
     #[error(transparent)]
     #[allow(private_interfaces)]
@@ -116,6 +113,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
             () = stop.cancelled() => break,
             () = changes.next() => {
                 reload(&tls, &peer_tls);
+                reload_keys(&config.folder.join("keys"), &service.licensing.keys);
                 match read_products(&config.folder) {
                     Ok(products) => pools.follow(products),
                     Err(error) => warn!(%error, "the products stay as they were"),

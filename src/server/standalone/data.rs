@@ -1,6 +1,5 @@
 //! The data directory of standalone mode: its lock, keys, CA and bindings. Nobody but this user can read it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,9 +9,10 @@ use std::path::{Path, PathBuf};
 use genie_client::ActivationKey;
 use jiff::Timestamp;
 
+use super::keys;
 use crate::compile::ObjectName;
 use crate::license::Keyring;
-use crate::pki::{Ca, PkiError, mac_key};
+use crate::pki::{Ca, PkiError};
 
 /// The name that clients of genie-lm ask for, whatever the address.
 const SERVER_NAME: &str = "genie-lm";
@@ -88,20 +88,9 @@ impl DataDir {
         self.path.join("admin.sock")
     }
 
-    /// The MAC keys; made at the first start.
-    pub(super) fn keyring(&self) -> Result<Keyring, DataError> {
-        let path = self.path.join("private").join("mac-0");
-        let bytes = match read(&path)? {
-            Some(bytes) => bytes,
-            None => {
-                let key = mac_key()?;
-                write(&path, &key, 0o600)?;
-                key
-            }
-        };
-        let damaged = |what: String| DataError::Damaged { path: path.clone(), what };
-        let key = bytes.try_into().map_err(|_| damaged("it must hold 32 bytes".into()))?;
-        Keyring::new(0, BTreeMap::from([(0, key)])).map_err(|error| damaged(error.to_string()))
+    /// The MAC keys, made at the first start and rotated when due; says when to call again.
+    pub(super) fn keyring(&self) -> Result<(Keyring, Timestamp), DataError> {
+        keys::keyring(&self.path.join("private"), Timestamp::now())
     }
 
     /// Makes the server's certificate, and the CA at the first start; says when to call again.
@@ -184,15 +173,15 @@ impl DataDir {
     }
 }
 
-fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
+pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
     move |error| DataError::Io { what, path: path.to_owned(), error }
 }
 
-fn make_folder(path: &Path) -> Result<(), DataError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), DataError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("create", path))
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() > MAX_FILE => Err(DataError::Damaged {
             path: path.to_owned(),
@@ -210,7 +199,7 @@ fn read_text(path: &Path) -> Result<Option<String>, DataError> {
 }
 
 /// Writes a file that a crash leaves either as it was or as it shall be.
-fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), DataError> {
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), DataError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
     let temporary = path.with_extension("tmp");

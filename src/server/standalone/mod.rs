@@ -3,6 +3,7 @@
 //! Takes a manifest directory (read again when it changes) and a data directory; writes only the latter.
 
 mod data;
+mod keys;
 mod pools;
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genie_proto::v1::admin_server::AdminServer;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,9 @@ use super::store::file::FileStoreError;
 use super::tls::{ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
 use super::{ListenError, Parts, Service, listen};
+
+/// A full disk may have been cleared by then.
+const AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How a standalone server is told to run.
 #[derive(Clone, Debug)]
@@ -91,7 +95,8 @@ pub async fn run(
     let tls = Arc::new(ServerTls::read(&data.tls())?);
     let listener = listen(config.listen, "--listen").await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let service = Service::new(Parts::of_machine(data.keyring()?, None));
+    let (keyring, mut rotate_at) = data.keyring()?;
+    let service = Service::new(Parts::of_machine(keyring, None));
     let mut changes = Changes::below(&[&config.manifests])?;
     let mut pools = Pools::new(config.manifests.clone(), data, service.clone(), address, host.clone());
     pools.start()?;
@@ -112,12 +117,22 @@ pub async fn run(
             () = stop.cancelled() => break,
             () = changes.next() => pools.reload(),
             Some(()) = hangup.recv() => pools.reload(),
+            () = until(rotate_at) => match pools.data.keyring() {
+                Ok((keyring, next)) => {
+                    service.licensing.keys.replace(keyring);
+                    rotate_at = next;
+                }
+                Err(error) => {
+                    warn!(%error, "the MAC key was not rotated; trying again in an hour");
+                    rotate_at = Timestamp::now() + AGAIN;
+                }
+            },
             () = until(renew_at) => {
                 match pools.data.certify(config.listen, &host) {
                     Ok(next) => renew_at = next,
                     Err(error) => {
                         warn!(%error, "the certificate was not renewed; trying again in an hour");
-                        renew_at = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+                        renew_at = Timestamp::now() + AGAIN;
                     }
                 }
                 if let Err(error) = tls.reload() {

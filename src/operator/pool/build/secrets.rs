@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::server_meta;
 use crate::{
+    license::MacKeys,
     operator::{
         names::{self, TLS_NAMES, TLS_RENEW_AT},
         pool::validate::{Server, Validated},
@@ -76,11 +77,10 @@ pub fn certificate_secret(
     }
 }
 
-/// `S-keys`, with a first MAC key.
-pub fn keys_secret(validated: &Validated, server: &Server, key: Vec<u8>) -> Secret {
-    let data = [("primary", b"0".to_vec()), ("0", key)];
-    let data = data.map(|(key, value)| (key.to_owned(), ByteString(value))).into();
-    kept_keys(validated, server, Some(data))
+/// `S-keys`, with these MAC keys.
+pub fn keys_secret(validated: &Validated, server: &Server, keys: &MacKeys) -> Secret {
+    let data = keys.entries().into_iter().map(|(name, value)| (name, ByteString(value)));
+    kept_keys(validated, server, Some(data.collect()))
 }
 
 /// A Secret of a server: its name and whose it is, without contents.
