@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 
+use jiff::SignedDuration;
 use kube::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, Output, logging, runtime, signals::Signals};
-use crate::operator::{self, Settings};
+use crate::{
+    api::ApiDuration,
+    operator::{self, Settings},
+};
 
 /// Run the operator: LicensePools and LicenseGrants become servers and Secrets.
 #[derive(clap::Args)]
@@ -21,6 +25,9 @@ pub(crate) struct Args {
     /// Domain of the cluster's Services.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// How long a MAC key signs tokens, before the next one does: 1h to 87600h.
+    #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = rotation_interval)]
+    key_rotation_interval: SignedDuration,
     /// Where /livez, /readyz and /metrics are answered.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9453")]
     http_listen: SocketAddr,
@@ -46,11 +53,20 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
             identity: args.pod_name,
             server_image: args.server_image,
             cluster_domain: args.cluster_domain,
+            key_rotation_interval: args.key_rotation_interval,
             http_listen: args.http_listen,
         };
         operator::run(config, settings, stop()?).await.map_err(Failure::unexpected)?;
         Ok(Exit::Success)
     })
+}
+
+/// Shorter than an hour, and a rotation is hardly over before the next; longer than ten years, and it is a typing error.
+fn rotation_interval(text: &str) -> Result<SignedDuration, String> {
+    let (shortest, longest) = (SignedDuration::from_hours(1), SignedDuration::from_hours(87_600));
+    let given = text.parse::<ApiDuration>().map_err(|error| error.to_string())?.get();
+    let given = SignedDuration::try_from(given).map_err(|error| error.to_string())?;
+    if (shortest..=longest).contains(&given) { Ok(given) } else { Err("it must be 1h to 87600h".into()) }
 }
 
 /// Canceled by SIGTERM, as the kubelet sends it, or another signal that ends.

@@ -82,7 +82,8 @@ fn quantity(text: &str) -> Option<f64> {
     scaled.or_else(|| text.parse().ok())
 }
 
-/// Hash of a wanted object, without `data`: that holds secrets, and its keys never change.
+/// Hash of a wanted object, without `data`: that holds secrets. Its keys never change, but for those of MAC keys, which are
+/// not applied.
 pub fn fingerprint(wanted: &Value) -> String {
     let mut hashed = wanted.clone();
     if let Some(object) = hashed.as_object_mut() {

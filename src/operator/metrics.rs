@@ -21,6 +21,8 @@ pub enum Verb {
     Status,
     /// Delete.
     Delete,
+    /// Merge patch of what is there.
+    Change,
     /// Merge patch of a finalizer.
     Finalizer,
 }
@@ -42,6 +44,7 @@ impl Verb {
             Verb::Create => "create",
             Verb::Status => "write the status of",
             Verb::Delete => "delete",
+            Verb::Change => "change",
             Verb::Finalizer => "set the finalizers of",
         }
     }

@@ -27,6 +27,7 @@ mod writer;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use jiff::SignedDuration;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub server_image: String,
     /// Such as `cluster.local`.
     pub cluster_domain: String,
+    /// How long a MAC key signs.
+    pub key_rotation_interval: SignedDuration,
     /// Where /livez, /readyz and /metrics are answered.
     pub http_listen: SocketAddr,
 }

@@ -34,6 +34,11 @@ pub const TLS_NAMES: &str = "genie-lm.io/tls-names";
 /// Annotation: when a certificate is made anew; RFC 3339.
 pub const TLS_RENEW_AT: &str = "genie-lm.io/tls-renew-at";
 
+/// Annotation: when the last MAC key was added to a server's; RFC 3339.
+pub const KEYS_ADDED_AT: &str = "genie-lm.io/keys-added-at";
+/// Annotation of a pool, from its user: MAC keys that were added before this time shall sign no more; RFC 3339.
+pub const ROTATE_KEYS: &str = "genie-lm.io/rotate-keys";
+
 /// Selector of everything that the operator made.
 pub fn managed_selector() -> String {
     format!("{MANAGED_BY}={FIELD_MANAGER}")

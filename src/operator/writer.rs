@@ -100,8 +100,13 @@ impl Writer {
         self.send(Verb::Create, wanted, async { self.api(wanted).create(&post, &body).await }).await.map(drop)
     }
 
-    /// Puts a finalizer on an object, or takes it off; the others stay. A merge patch of the version that was read: a
-    /// list that nobody else may change in between.
+    /// Changes an object that nobody else may change in between: a merge patch of the version that was read, a conflict
+    /// where there is a newer one.
+    pub async fn change<K: Kind>(&self, object: &K, body: Value) -> Result<(), ApiError> {
+        self.send_merge(Verb::Change, object, body).await
+    }
+
+    /// Puts a finalizer on an object, or takes it off; the others stay, in the version of the list that was read.
     pub async fn finalizer<K: Kind>(
         &self,
         object: &K,
@@ -113,13 +118,8 @@ impl Writer {
         }
         let others = object.finalizers().iter().map(String::as_str).filter(|one| *one != finalizer);
         let all: Vec<&str> = others.chain(wanted.then_some(finalizer)).collect();
-        let body = json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": all } });
-        let name = object.name_any();
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self
-            .send(Verb::Finalizer, object, self.api(object).patch(&name, &params, &Patch::Merge(&body)))
-            .await
-        {
+        let body = json!({ "metadata": { "finalizers": all } });
+        match self.send_merge(Verb::Finalizer, object, body).await {
             Err(error) if wanted || !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
@@ -154,6 +154,13 @@ impl Writer {
         let read = deadline(self.api(object).get_metadata(&object.name_any())).await;
         let read = read.map_err(|error| ApiError::on("read", object, error))?;
         Ok(read.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER))
+    }
+
+    async fn send_merge<K: Kind>(&self, verb: Verb, object: &K, mut body: Value) -> Result<(), ApiError> {
+        body["metadata"]["resourceVersion"] = json!(object.resource_version());
+        let name = object.name_any();
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.send(verb, object, self.api(object).patch(&name, &params, &Patch::Merge(&body))).await.map(drop)
     }
 
     async fn send_apply<K: Kind>(

@@ -14,5 +14,6 @@ mod others;
 mod permissions;
 mod pools;
 mod refusals;
+mod rotation;
 mod silence;
 mod support;

@@ -6,6 +6,7 @@ use genie_lm::{
     api::{LicenseGrant, LicensePool, SeatLedger, crds},
     operator::{self, Settings},
 };
+use jiff::SignedDuration;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -124,6 +125,7 @@ impl Place {
             identity: identity.into(),
             server_image: "genie-lm:test".into(),
             cluster_domain: "cluster.local".into(),
+            key_rotation_interval: SignedDuration::from_hours(90 * 24),
             http_listen: ([127, 0, 0, 1], 0).into(),
         };
         let stop = CancellationToken::new();

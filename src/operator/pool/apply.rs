@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::{
-    build::{Material, Wanted, WantedServer, certificate_secret, kept_keys, keys_secret, text, unfilled},
+    build::{
+        Material, Wanted, WantedServer, certificate_secret, keys_change, keys_data, keys_secret, text,
+        unfilled,
+    },
     observe::Observed,
+    rotation::{Rotation, asked},
     validate::{Server, Validated},
 };
 use crate::{
     api::LedgerReclaimPolicy,
-    license::MacKeys,
+    license::{MacKeys, MacKeysError},
     operator::{
         ca::{self, EnsureError},
         context::Context,
@@ -38,6 +42,16 @@ pub enum ApplyError {
     /// The CA was made just now; its watch tells when it is there.
     #[error("waits for the new CA")]
     NewCa,
+    /// Somebody changed the MAC keys, and no server can read them.
+    #[error(
+        "the Secret {secret} does not hold MAC keys: {error}; repair it, or delete it to have new ones made, which ends all sessions"
+    )]
+    MacKeys {
+        /// Its name.
+        secret: String,
+        /// Which entry, and what is wrong with it.
+        error: MacKeysError,
+    },
 }
 
 impl Categorized for ApplyError {
@@ -46,6 +60,7 @@ impl Categorized for ApplyError {
             ApplyError::Write(error) => error.category(),
             ApplyError::Pki(error) => error.category(),
             ApplyError::NewCa => Category::Cluster,
+            ApplyError::MacKeys { .. } => Category::User,
         }
     }
 }
@@ -57,7 +72,7 @@ impl ApplyError {
         let refused = match self {
             ApplyError::Write(WriteError::Api(error)) => error.is_forbidden(),
             ApplyError::Write(WriteError::Taken { .. }) => true,
-            ApplyError::Pki(_) | ApplyError::NewCa => false,
+            ApplyError::Pki(_) | ApplyError::NewCa | ApplyError::MacKeys { .. } => false,
         };
         refused || self.category() != Category::Cluster
     }
@@ -67,7 +82,9 @@ impl ApplyError {
         match self {
             ApplyError::Write(WriteError::Api(error)) => error.is_conflict(),
             ApplyError::NewCa => true,
-            ApplyError::Write(WriteError::Taken { .. }) | ApplyError::Pki(_) => false,
+            ApplyError::Write(WriteError::Taken { .. }) | ApplyError::Pki(_) | ApplyError::MacKeys { .. } => {
+                false
+            }
         }
     }
 }
@@ -131,7 +148,6 @@ async fn servers(
     Ok(())
 }
 
-/// MAC keys are created, never overwritten: a cache that is behind must not replace them.
 async fn secrets(
     ctx: &Context,
     observed: &Observed,
@@ -163,13 +179,37 @@ async fn secrets(
     let made = certificate_secret(validated, server, name, &peer_names, holds);
     writer.apply(&made, old.as_deref()).await?;
 
-    let keys = unfilled(validated, server, names::keys_secret(&validated.server));
-    match present(writer, &live.keys, &keys).await?.as_deref() {
-        None => writer.create(&keys_secret(validated, server, &MacKeys::first(pki::mac_key()?))).await?,
-        Some(old) => {
-            writer.update(&kept_keys(validated, server, old.data.clone()), old).await?;
-        }
+    mac_keys(ctx, observed, validated, server).await
+}
+
+/// MAC keys are created once, and then changed in the version that was read: a cache that is behind must not replace them.
+async fn mac_keys(
+    ctx: &Context,
+    observed: &Observed,
+    validated: &Validated,
+    server: &Server,
+) -> Result<(), ApplyError> {
+    let writer = &ctx.writer;
+    let wanted = keys_secret(validated, server);
+    let Some(live) = present(writer, &observed.live.keys, &wanted).await? else {
+        let data = Some(keys_data(&MacKeys::first(pki::mac_key()?)));
+        return Ok(writer.create(&Secret { data, ..wanted }).await?);
+    };
+    // The watch brings the version that this makes.
+    if writer.update(&wanted, &live).await? {
+        return Ok(());
     }
+    // Of this write, not of the reads: what was written in between may have taken its time.
+    let now = Timestamp::now();
+    let broken = |error| ApplyError::MacKeys { secret: live.name_any(), error };
+    let rotation = Rotation::of(&live, now).map_err(broken)?;
+    let (step, at) = rotation.next(asked(&server.pools), ctx.settings.key_rotation_interval, now);
+    if at > now {
+        return Ok(());
+    }
+    let (rotation, says) = rotation.after(step, now, pki::mac_key)?;
+    writer.change(&*live, keys_change(&live, &rotation)).await?;
+    ctx.tell(&observed.pool.object_ref(&()), &says.iter().collect::<Vec<_>>()).await;
     Ok(())
 }
 

@@ -4,18 +4,20 @@ mod apply;
 mod build;
 mod drain;
 mod observe;
+mod rotation;
 mod status;
 mod validate;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 
 use self::{
     apply::ApplyError,
     drain::Stage,
     observe::Observed,
+    rotation::{Rotation, asked},
     validate::{Verdict, record},
 };
 use super::{
@@ -107,7 +109,8 @@ async fn steps(ctx: &Context, pool: Arc<LicensePool>) -> Result<Action, PoolErro
     let status_due =
         status::write(ctx, &observed, &verdict, applied.as_ref().err()).await.map_err(PoolError::Status)?;
     applied.map_err(PoolError::Apply)?;
-    Ok(time::requeue(observed.now, [status_due, next(&observed, &verdict)].into_iter().flatten().min()))
+    let next = next(&observed, &verdict, ctx.settings.key_rotation_interval);
+    Ok(time::requeue(observed.now, [status_due, next].into_iter().flatten().min()))
 }
 
 /// Tells the grants what became of them.
@@ -132,17 +135,22 @@ async fn publish(ctx: &Context, observed: &Observed, verdict: &Verdict, applied:
 }
 
 /// The next moment at which time alone changes something.
-fn next(observed: &Observed, verdict: &Verdict) -> Option<Timestamp> {
+fn next(observed: &Observed, verdict: &Verdict, key_rotation: SignedDuration) -> Option<Timestamp> {
     let now = observed.now;
     let plan = verdict.compiled.plan.as_ref().ok();
     let stage = match verdict.stage {
         Stage::Draining(until) | Stage::Revoked(until) => Some(until),
         Stage::Serving | Stage::Gone => None,
     };
-    let makes = verdict.validated.as_ref().is_some_and(|validated| validated.makes.is_some());
+    let server = verdict.validated.as_ref().and_then(|validated| validated.makes.as_ref());
     let certificates = [&observed.live.tls, &observed.live.peer];
     let renewals = certificates.into_iter().filter_map(|secret| secret.as_deref().and_then(build::renewal));
+    let keys = server.and_then(|server| {
+        let rotation = Rotation::of(observed.live.keys.as_deref()?, now).ok()?;
+        Some(rotation.next(asked(&server.pools), key_rotation, now).1)
+    });
     let warning = plan.and_then(status::warning_begins);
     let moments = [stage, warning, plan.and_then(|plan| compile::next_expiry(plan, now))];
-    moments.into_iter().flatten().chain(renewals.filter(|_| makes)).filter(|moment| *moment > now).min()
+    let of_server = renewals.chain(keys).filter(|_| server.is_some());
+    moments.into_iter().flatten().chain(of_server).filter(|moment| *moment > now).min()
 }

@@ -158,6 +158,7 @@ fn accepted(verdict: &Verdict, failure: Option<&ApplyError>) -> Says {
     if let Some(failure) = failure {
         let reason = match failure {
             ApplyError::Write(WriteError::Taken { .. }) => "Taken",
+            ApplyError::MacKeys { .. } => "BrokenKeys",
             _ if failure.category() == Category::Bug => "Bug",
             _ => "RefusedByCluster",
         };

@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::{
     drain::{Stage, stage},
     observe::{Live, Observed},
+    rotation::misunderstood,
 };
 use crate::{
     api::{LicensePool, SeatPlanSpec},
@@ -101,6 +102,7 @@ pub fn validate(observed: &Observed) -> Verdict {
     if let Ok(plan) = &mut compiled.plan {
         plan.ended.clone_from(&observed.ended);
     }
+    compiled.warnings.extend(misunderstood(pool));
     let validated = compiled.plan.as_ref().ok().map(|plan| Validated {
         namespace: pool.namespace().unwrap_or_default(),
         server: names::server(pool),

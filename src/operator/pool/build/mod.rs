@@ -23,7 +23,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-pub use secrets::{Material, certificate_secret, kept_keys, keys_secret, renewal, text, unfilled};
+pub use secrets::{
+    Material, certificate_secret, keys_change, keys_data, keys_secret, renewal, text, unfilled,
+};
 
 use super::validate::{Server, Validated};
 use crate::{

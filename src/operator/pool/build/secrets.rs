@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt;
+use serde_json::{Value, json};
 
 use super::server_meta;
 use crate::{
     license::MacKeys,
     operator::{
-        names::{self, TLS_NAMES, TLS_RENEW_AT},
-        pool::validate::{Server, Validated},
+        names::{self, KEYS_ADDED_AT, TLS_NAMES, TLS_RENEW_AT},
+        pool::{
+            rotation::Rotation,
+            validate::{Server, Validated},
+        },
     },
     pki::Issued,
 };
@@ -77,35 +81,35 @@ pub fn certificate_secret(
     }
 }
 
-/// `S-keys`, with these MAC keys.
-pub fn keys_secret(validated: &Validated, server: &Server, keys: &MacKeys) -> Secret {
-    let data = keys.entries().into_iter().map(|(name, value)| (name, ByteString(value)));
-    kept_keys(validated, server, Some(data.collect()))
-}
-
 /// A Secret of a server: its name and whose it is, without contents.
 pub fn unfilled(validated: &Validated, server: &Server, name: String) -> Secret {
     Secret { metadata: server_meta(validated, server, name), ..Secret::default() }
 }
 
-/// `S-keys`, with the keys that it has.
-pub fn kept_keys(
-    validated: &Validated,
-    server: &Server,
-    data: Option<BTreeMap<String, ByteString>>,
-) -> Secret {
+/// `S-keys`, without its keys: they are not applied, since a cache that is behind would apply old ones.
+pub fn keys_secret(validated: &Validated, server: &Server) -> Secret {
     Secret {
-        metadata: server_meta(validated, server, names::keys_secret(&validated.server)),
         type_: Some("Opaque".into()),
-        data,
-        ..Secret::default()
+        ..unfilled(validated, server, names::keys_secret(&validated.server))
     }
+}
+
+/// The contents of a new `S-keys`.
+pub fn keys_data(keys: &MacKeys) -> BTreeMap<String, ByteString> {
+    keys.entries().into_iter().map(|(name, value)| (name, ByteString(value))).collect()
+}
+
+/// The change that makes of the keys in `live` those of a rotation. What is none of ours stays.
+pub fn keys_change(live: &Secret, rotation: &Rotation) -> Value {
+    let gone = live.data.iter().flatten().filter(|(name, _)| MacKeys::is_entry(name));
+    let mut data: BTreeMap<String, Option<ByteString>> = gone.map(|(name, _)| (name.clone(), None)).collect();
+    data.extend(keys_data(&rotation.keys).into_iter().map(|(name, value)| (name, Some(value))));
+    let added_at = rotation.added_at.map(|time| time.to_string());
+    json!({ "metadata": { "annotations": { KEYS_ADDED_AT: added_at } }, "data": data })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn live(names: &str, ca: &str) -> Secret {
