@@ -30,7 +30,7 @@ pub(crate) struct Licensing {
     pub(crate) clock: SharedClock,
     pub(crate) directory: Arc<Directory>,
     pub(crate) keys: Keys,
-    pub(crate) peers: Peers,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) patience: Patience,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -1,4 +1,5 @@
-//! How a replica reaches another one: gives an HTTP service for an address. Over mutual TLS in production.
+//! How a replica reaches the others: who can take its sessions, and an HTTP service for an address. Over mutual TLS in
+//! production.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,11 @@ pub(crate) struct ChannelError(pub(crate) String);
 pub(crate) trait Connect: Send + Sync + 'static {
     /// A channel to the replica at `address` (`host:port`); nothing is sent yet.
     fn connect(&self, address: &str) -> PeerChannel;
+
+    /// Addresses of replicas that can take this one's sessions as it stops, the best first.
+    fn successors(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// TCP and mutual TLS.

@@ -9,13 +9,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::peers::{HANDOVER_DEADLINE, Peers};
 use super::pool::Pool;
 use super::store::{Observation, Store};
 
 /// Longest sleep: a replica that has nothing to do looks at the time this often.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
-/// How long a stopping owner may take to give up its Lease; its successor needs no more than patience.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a stopping owner may take to hand its sessions over, and then to seal and give its Lease; who follows needs no
+/// more than patience.
+const LEAVE_DEADLINE: Duration = HANDOVER_DEADLINE.saturating_add(Duration::from_secs(3));
 /// A replica that was pushed out need not press: others serve.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
@@ -42,17 +44,18 @@ impl Identity {
     }
 }
 
-/// Runs until `stop` is canceled; then gives up the Lease, within a deadline.
+/// Runs until `stop` is canceled; then hands the sessions over and gives up the Lease, within a deadline.
 pub(crate) async fn drive<S: Store>(
     pool: Arc<Pool>,
+    peers: Arc<Peers>,
     store: Arc<S>,
-    mut observations: mpsc::Receiver<Observation>,
+    observations: &mut mpsc::Receiver<Observation>,
     identity: Identity,
     mut me: Holder,
     stop: CancellationToken,
 ) {
     let clock = pool.clock().clone();
-    let mut under_way = JoinSet::new();
+    let (mut under_way, mut handover) = (JoinSet::new(), JoinSet::new());
     let mut last = pool.role();
     let mut leaving = None;
     loop {
@@ -85,9 +88,13 @@ pub(crate) async fn drive<S: Store>(
         tokio::select! {
             biased;
             () = stop.cancelled(), if leaving.is_none() => {
-                pool.release();
-                leaving = Some(clock.boot() + RELEASE_DEADLINE);
+                leaving = Some(clock.boot() + LEAVE_DEADLINE);
+                if let Some(table) = pool.hand_over() {
+                    let (pool, peers) = (pool.clone(), peers.clone());
+                    handover.spawn(async move { peers.hand_over(&pool.id, table).await });
+                }
             }
+            Some(taken) = handover.join_next() => pool.handed_over(taken.ok().flatten()),
             Some(done) = under_way.join_next() => match done {
                 Ok((id, reply)) => pool.reply(id, reply),
                 Err(error) => warn!(ledger = %pool.id, %error, "a store request was lost"),

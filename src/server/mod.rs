@@ -12,6 +12,7 @@ mod directory;
 mod driver;
 mod error;
 mod grpc;
+mod handover;
 mod http;
 mod json;
 mod keys;
@@ -81,6 +82,7 @@ struct Service {
     licensing: Arc<Licensing>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
+    peers: Arc<Peers>,
     nonces: Nonces,
 }
 
@@ -104,6 +106,8 @@ impl Parts {
 struct Served {
     pool: Arc<Pool>,
     stop: CancellationToken,
+    /// The ledger is given up, as far as it could be.
+    left: CancellationToken,
     driver: JoinHandle<()>,
 }
 
@@ -111,15 +115,16 @@ impl Service {
     fn new(parts: Parts) -> Self {
         let Parts { clock, nonces, keyring, connect } = parts;
         let (directory, metrics) = (Arc::new(Directory::default()), Arc::new(Metrics::new()));
+        let peers = Arc::new(Peers::new(clock.clone(), connect));
         let licensing = Arc::new(Licensing {
-            clock: clock.clone(),
+            clock,
             directory: directory.clone(),
             keys: Keys::new(keyring),
-            peers: Peers::new(clock, connect),
+            peers: peers.clone(),
             patience: Patience::default(),
             metrics: metrics.clone(),
         });
-        Self { licensing, directory, metrics, nonces }
+        Self { licensing, directory, metrics, peers, nonces }
     }
 
     /// The calls of clients, in gRPC and JSON.
@@ -135,7 +140,7 @@ impl Service {
 
     /// The calls of other replicas.
     fn peer_routes(&self) -> Router {
-        Routes::new(PeerServer::new(PeerService(self.licensing.clone()))).into_axum_router()
+        Routes::new(PeerServer::new(PeerService::new(self.licensing.clone()))).into_axum_router()
     }
 
     /// Serves clients until `stop`.
@@ -170,17 +175,39 @@ impl Service {
         let me = identity.fresh();
         let pool = Arc::new(Pool::new(self.licensing.clock.clone(), view, me.clone()));
         prepare(&pool);
-        let stop = CancellationToken::new();
-        let driver = driver::drive(pool.clone(), Arc::new(store), observations, identity, me, stop.clone());
-        Served { pool, stop, driver: tokio::spawn(driver) }
+        let (stop, left) = (CancellationToken::new(), CancellationToken::new());
+        let driver = {
+            let (pool, peers, stop) = (pool.clone(), self.peers.clone(), stop.clone());
+            let (store, leaves, mut observations) =
+                (Arc::new(store), left.clone().drop_guard(), observations);
+            async move {
+                driver::drive(pool.clone(), peers, store, &mut observations, identity, me, stop).await;
+                drop(leaves);
+                // Calls that still come are passed on to whoever owns the ledger now.
+                while let Some(observation) = observations.recv().await {
+                    pool.observe(observation);
+                }
+            }
+        };
+        Served { pool, stop, left, driver: tokio::spawn(driver) }
     }
 }
 
 impl Served {
-    /// Gives the ledger up, so that another may take it at once.
-    async fn end(self) {
+    /// Hands the sessions over and gives the ledger up, within a deadline. From then on, until [`end`](Self::end), this
+    /// process knows who owns it.
+    async fn leave(&self) {
         self.stop.cancel();
-        if let Err(error) = self.driver.await {
+        self.left.cancelled().await;
+    }
+
+    /// Leaves, and ends.
+    async fn end(self) {
+        self.leave().await;
+        self.driver.abort();
+        if let Err(error) = self.driver.await
+            && error.is_panic()
+        {
             tracing::error!(ledger = %self.pool.id, %error, "a driver ended badly");
         }
     }

@@ -1,24 +1,53 @@
-//! The owner's side of forwarding: answers batches from other replicas, and passes nothing on.
+//! What other replicas ask for: the owner answers their batches, and passes nothing on; a follower takes the sessions
+//! of an owner that stops.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
 use genie_ledger::Role;
-use genie_proto::peer::{ForwardRequest, ForwardResponse, peer_server::Peer};
+use genie_proto::peer::{
+    ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse, peer_server::Peer,
+};
 use genie_proto::v1::{self, session_request, session_response};
-use tonic::{Request, Response, Status};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::calls::Licensing;
 use super::decide::Attempt;
 use super::error::CallError;
-use super::peers::MAX_BATCH;
+use super::handover;
+use super::peers::{HANDOVER_DEADLINE, MAX_BATCH};
 use super::words;
 use crate::license::LedgerId;
 
+/// How long a table may take to come: its sender has given up by then.
+const TABLE_DEADLINE: Duration = HANDOVER_DEADLINE.saturating_add(Duration::from_secs(1));
+
 /// See the module.
-pub(crate) struct PeerService(pub(crate) Arc<Licensing>);
+pub(crate) struct PeerService {
+    licensing: Arc<Licensing>,
+    /// For sessions that are on their way, of all ledgers: as many as one table may have.
+    room: Semaphore,
+}
+
+impl PeerService {
+    pub(crate) fn new(licensing: Arc<Licensing>) -> Self {
+        Self { licensing, room: Semaphore::new(handover::MAX_SESSIONS) }
+    }
+
+    async fn take(&self, mut messages: Streaming<HandOverRequest>) -> Result<HandOverResponse, Status> {
+        let header = handover::header(&mut messages).await?;
+        let pool = parse(&header.ledger).and_then(|id| self.licensing.directory.pool_of(&id));
+        let pool = pool.ok_or_else(|| Status::not_found("this server does not serve the ledger"))?;
+        let _room = self.room.acquire_many(header.sessions).await;
+        let table = handover::table(header, &mut messages).await?;
+        let nonce = pool.accept_handover(table);
+        Ok(HandOverResponse { nonce: nonce.map(|nonce| nonce.0.to_string()).unwrap_or_default() })
+    }
+}
 
 #[tonic::async_trait]
 impl Peer for PeerService {
@@ -32,11 +61,11 @@ impl Peer for PeerService {
         if operations.len() > MAX_BATCH {
             return Err(Status::invalid_argument(format!("a batch has at most {MAX_BATCH} operations")));
         }
-        let pool = parse(&ledger).and_then(|id| self.0.directory.pool_of(&id));
+        let pool = parse(&ledger).and_then(|id| self.licensing.directory.pool_of(&id));
         if pool.is_none_or(|pool| pool.role() != Role::Owner) {
             operations.clear();
         }
-        let licensing = self.0.clone();
+        let licensing = self.licensing.clone();
         let answers: FuturesUnordered<_> =
             operations.into_iter().map(|operation| answer(licensing.clone(), operation)).collect();
         let responses = answers
@@ -44,6 +73,17 @@ impl Peer for PeerService {
             .ready_chunks(MAX_BATCH)
             .map(|answers| Ok(ForwardResponse { answers }));
         Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<Streaming<HandOverRequest>>,
+    ) -> Result<Response<HandOverResponse>, Status> {
+        let clock = &self.licensing.clock;
+        let taken = clock.by(clock.boot() + TABLE_DEADLINE, self.take(request.into_inner())).await;
+        taken
+            .unwrap_or_else(|| Err(Status::deadline_exceeded("the table did not come in time")))
+            .map(Response::new)
     }
 }
 

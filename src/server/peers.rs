@@ -1,4 +1,5 @@
-//! Passes seat operations on to the replica that owns their ledger, in batches.
+//! Passes seat operations on to the replica that owns their ledger, in batches; and a stopped owner's sessions to its
+//! successor.
 //!
 //! One link an owner's address: a bounded queue, and a task that sends what has gathered. How a link reaches its
 //! address is the [`Connect`]'s; what is not answered there, the caller tries again.
@@ -7,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genie_ledger::BootInstant;
-use genie_proto::peer::{ForwardRequest, peer_client::PeerClient};
+use futures::Stream;
+use genie_ledger::{BootInstant, Nonce};
+use genie_proto::peer::{ForwardRequest, HandOverRequest, peer_client::PeerClient};
 use genie_proto::v1::{self, session_request, session_response};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -16,6 +18,7 @@ use super::calls::CALL_DEADLINE;
 use super::clock::SharedClock;
 use super::connect::{Connect, PeerChannel};
 use super::error::CallError;
+use super::handover::{self, Table};
 use crate::license::LedgerId;
 
 /// Operations of one message: some 60 kB, and far more than gather while one message is on its way.
@@ -28,6 +31,8 @@ const MAX_UNDER_WAY: usize = 32;
 const MAX_LINKS: usize = 64;
 /// How long the answers of one batch may take: the longest that an owner makes a call wait, and the way.
 const BATCH_DEADLINE: Duration = CALL_DEADLINE.saturating_add(Duration::from_secs(2));
+/// How long a stopping owner looks for somebody who takes its sessions: its clients wait for that.
+pub(crate) const HANDOVER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A seat operation to pass on.
 #[derive(Clone)]
@@ -76,6 +81,34 @@ impl Peers {
         let job = Job { ledger: ledger.to_string(), call, answer };
         self.link(address)?.try_send(job).ok()?;
         self.clock.by(deadline, receiver).await?.ok()
+    }
+
+    /// Hands the table of a stopped owner to another replica; gives the process that has it then. None: nobody took it.
+    pub(crate) async fn hand_over(&self, ledger: &LedgerId, table: Table) -> Option<Nonce> {
+        let connect = self.connect.as_ref()?;
+        if table.sessions.len() > handover::MAX_SESSIONS {
+            tracing::warn!(%ledger, sessions = table.sessions.len(), "too many sessions to hand over");
+            return None;
+        }
+        let (table, successors) = (Arc::new(table), connect.successors());
+        let deadline = self.clock.boot() + HANDOVER_DEADLINE;
+        for (place, address) in successors.iter().enumerate() {
+            // One that is gone without a trace answers nothing: it must not use up what the others need.
+            let left = deadline.since(self.clock.boot());
+            let share = if place + 1 < successors.len() { left / 2 } else { left };
+            let client = PeerClient::new(connect.connect(address));
+            let offer = offer(client, handover::messages(ledger, table.clone()));
+            match self.clock.by(self.clock.boot() + share, offer).await {
+                Some(Ok(Some(nonce))) => {
+                    tracing::info!(%ledger, %address, sessions = table.sessions.len(), "handed over");
+                    return Some(nonce);
+                }
+                Some(Ok(None)) => tracing::info!(%ledger, %address, "cannot take the sessions"),
+                Some(Err(error)) => tracing::warn!(%ledger, %address, %error, "did not take the sessions"),
+                None => tracing::warn!(%ledger, %address, "did not take the sessions in time"),
+            }
+        }
+        None
     }
 
     fn link(&self, address: &Arc<str>) -> Option<mpsc::Sender<Job>> {
@@ -143,6 +176,14 @@ async fn send_batch(
         }
     }
     Ok(())
+}
+
+async fn offer(
+    mut client: PeerClient<PeerChannel>,
+    messages: impl Stream<Item = HandOverRequest> + Send + 'static,
+) -> Result<Option<Nonce>, tonic::Status> {
+    let response = client.hand_over(messages).await?.into_inner();
+    Ok(Some(response.nonce).filter(|nonce| !nonce.is_empty()).map(|nonce| Nonce(nonce.into())))
 }
 
 fn operation(id: u64, call: Call) -> session_request::Operation {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::clock::SharedClock;
+use super::handover::Table;
 use super::store::Observation;
 use crate::license::{LedgerId, PlanView};
 
@@ -223,9 +224,19 @@ impl Pool {
         self.change(|inner, now| inner.replica.previous_ended(now, nonce));
     }
 
-    /// Told to stop.
-    pub(super) fn release(&self) {
-        self.change(|inner, now| inner.replica.release(now));
+    /// Told to stop: an owner gives its session table, and waits to be told who has it (R6a).
+    pub(super) fn hand_over(&self) -> Option<Table> {
+        self.change(|inner, now| inner.replica.hand_over(now))
+    }
+
+    /// The table is with this process now, or with nobody.
+    pub(super) fn handed_over(&self, successor: Option<Nonce>) {
+        self.change(|inner, now| inner.replica.handed_over(now, successor));
+    }
+
+    /// Another owner's table; gives the nonce to seal for. None: this replica cannot take it.
+    pub(super) fn accept_handover(&self, table: Table) -> Option<Nonce> {
+        self.change(|inner, now| inner.replica.accept_handover(now, table))
     }
 
     /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations goes along.

@@ -13,20 +13,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use genie_ledger::{Holder, Nonce, UnixSeconds};
+use jiff::Timestamp;
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use folder::{read_keyring, read_products, reload_keys};
+use pods::address;
 use pools::Pools;
+use witness::Witness;
 
+use super::connect::{Connect, PeerChannel};
 use super::tls::{PeerTls, ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
 use super::{ListenError, Parts, Service, listen};
 use crate::license::MacKeysError;
 
 const API_CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a server that was told to stop still takes new connections, and passes their calls on: it takes about that
+/// long until no node sends clients to it any more. With the time that open calls then have, it is well below the
+/// Deployment's terminationGracePeriodSeconds.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How a server in a cluster is told to run.
 #[derive(Clone, Debug)]
@@ -89,7 +98,24 @@ pub enum StartError {
     Client(String),
 }
 
-/// Runs a server until `stop`; gives its ledgers up before it returns.
+/// The other replicas of this server.
+struct Others {
+    tls: Arc<PeerTls>,
+    witness: Witness,
+}
+
+impl Connect for Others {
+    fn connect(&self, address: &str) -> PeerChannel {
+        self.tls.connect(address)
+    }
+
+    fn successors(&self) -> Vec<String> {
+        self.witness.successors()
+    }
+}
+
+/// Runs a server until `stop`. Then it hands its ledgers over, passes calls on to who owns them now, and ends when it is
+/// asked no more, or at a deadline.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let tls = Arc::new(ServerTls::read(&config.folder.join("tls"))?);
     let peer_tls = Arc::new(PeerTls::read(&config.folder.join("peer"))?);
@@ -98,8 +124,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let clients = listen(config.listen, "--listen").await?;
     let peers = listen(config.peer_listen, "--peer-listen").await?;
     let probes = listen(config.http_listen, "--http-listen").await?;
-    let service = Service::new(Parts::of_machine(keyring, Some(Arc::new(peer_tls.clone()))));
-    let (mut pools, mut plans) = Pools::new(&config, client().await?, service.clone());
+    let (client, me) = (client().await?, identity(&config));
+    let witness = Witness::begin(client.clone(), &config, me.clone());
+    let others = Others { tls: peer_tls.clone(), witness: witness.clone() };
+    let service = Service::new(Parts::of_machine(keyring, Some(Arc::new(others))));
+    let (mut pools, mut plans) = Pools::new(&config.namespace, client, me, witness, service.clone());
 
     let end = CancellationToken::new();
     let mut serving = JoinSet::new();
@@ -122,11 +151,29 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
             Some((product, plan)) = plans.recv() => pools.apply(&product, plan).await,
         }
     }
-    info!("stopping: giving the ledgers up");
-    pools.end().await;
+    info!("stopping: handing the ledgers over");
+    tokio::join!(pools.leave(), tokio::time::sleep(LINGER));
     end.cancel();
     serving.join_all().await;
+    pools.end().await;
     Ok(())
+}
+
+/// This process, but for its nonces.
+fn identity(config: &Config) -> Holder {
+    Holder {
+        nonce: Nonce("".into()),
+        pod_uid: config.pod_uid.as_str().into(),
+        pod_name: config.pod_name.as_str().into(),
+        node: config.node.as_str().into(),
+        address: address(&config.pod_ip, config.peer_listen.port()).into(),
+        started: now_or_later(),
+    }
+}
+
+/// Rounded up, so that a container that ended in the second of its start is not taken for this process's (R6b).
+fn now_or_later() -> UnixSeconds {
+    UnixSeconds(u64::try_from(Timestamp::now().as_second()).map_or(0, |seconds| seconds + 1))
 }
 
 fn reload(tls: &ServerTls, peer_tls: &PeerTls) {

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
-use genie_ledger::{Holder, Nonce, UnixSeconds};
-use jiff::Timestamp;
+use genie_ledger::{Holder, Nonce};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::Config;
-use super::pods::address;
 use super::witness::Witness;
 use crate::api::{SeatPlan, SeatPlanSpec};
 use crate::license::PlanView;
@@ -36,6 +34,8 @@ pub(super) struct Pools {
     sender: mpsc::Sender<PlanChange>,
     followed: BTreeMap<String, CancellationToken>,
     served: BTreeMap<String, Served>,
+    /// Those that left the list, and are being given up.
+    ending: TaskTracker,
     /// Products whose plan was looked for, whether there is one or not.
     looked: BTreeSet<String>,
     /// Every followed product was looked for: what is missing is the operator's to make, and must not take the
@@ -45,30 +45,23 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new(
-        config: &Config,
+        namespace: &str,
         client: Client,
+        identity: Holder,
+        witness: Witness,
         service: Service,
     ) -> (Self, mpsc::Receiver<PlanChange>) {
         let (sender, receiver) = mpsc::channel(MAX_PLANS);
-        let identity = Holder {
-            nonce: Nonce("".into()),
-            pod_uid: config.pod_uid.as_str().into(),
-            pod_name: config.pod_name.as_str().into(),
-            node: config.node.as_str().into(),
-            address: address(&config.pod_ip, config.peer_listen.port()).into(),
-            started: now_or_later(),
-        };
-        let (instance, port) = (config.instance.as_deref(), config.peer_listen.port());
-        let witness = Witness::begin(client.clone(), &config.namespace, instance, identity.clone(), port);
         let pools = Self {
-            witness,
-            namespace: config.namespace.clone(),
+            namespace: namespace.to_owned(),
             client,
             identity,
+            witness,
             service,
             sender,
             followed: BTreeMap::new(),
             served: BTreeMap::new(),
+            ending: TaskTracker::new(),
             looked: BTreeSet::new(),
             ready: Arc::new(AtomicBool::new(false)),
         };
@@ -139,7 +132,7 @@ impl Pools {
 
     fn discard(&mut self, product: &str) {
         if let Some(served) = self.served.remove(product) {
-            tokio::spawn(served.end());
+            self.ending.spawn(served.end());
             self.publish();
         }
     }
@@ -154,14 +147,15 @@ impl Pools {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    pub(super) async fn end(mut self) {
+    /// Hands all ledgers over; calls are passed on from then on.
+    pub(super) async fn leave(&mut self) {
         self.ready.store(false, Ordering::Relaxed);
         self.followed.values().for_each(CancellationToken::cancel);
-        join_all(std::mem::take(&mut self.served).into_values().map(Served::end)).await;
+        self.ending.close();
+        tokio::join!(join_all(self.served.values().map(Served::leave)), self.ending.wait());
     }
-}
 
-/// Rounded up, so that a container that ended in the second of its start is not taken for this process's (R6b).
-fn now_or_later() -> UnixSeconds {
-    UnixSeconds(u64::try_from(Timestamp::now().as_second()).map_or(0, |seconds| seconds + 1))
+    pub(super) async fn end(self) {
+        join_all(self.served.into_values().map(Served::end)).await;
+    }
 }

@@ -14,6 +14,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 
+use super::Config;
 use super::pods::Pods;
 use crate::server::pool::Pool;
 use crate::server::store::Observation;
@@ -30,27 +31,17 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Begins the watch of the pods of `instance`; None: this pod's Deployment does not say its name, and nothing is known.
-    pub(super) fn begin(
-        client: Client,
-        namespace: &str,
-        instance: Option<&str>,
-        me: Holder,
-        peer_port: u16,
-    ) -> Self {
+    /// Begins the watch of the pods of this server's Deployment; where it does not say its name, nothing is known of them.
+    pub(super) fn begin(client: Client, config: &Config, me: Holder) -> Self {
         let (sender, pods) = watch::channel(Pods::default());
-        if let Some(instance) = instance {
+        if let Some(instance) = &config.instance {
             let selector = format!("app.kubernetes.io/name=genie-lm,app.kubernetes.io/instance={instance}");
-            tokio::spawn(follow(Api::namespaced(client, namespace), selector, sender));
+            tokio::spawn(follow(Api::namespaced(client, &config.namespace), selector, sender));
         }
-        Self { me, pods, peer_port }
+        Self { me, pods, peer_port: config.peer_listen.port() }
     }
 
     /// Other replicas of this server that can be handed its sessions, the best first.
-    #[allow(
-        dead_code,
-        reason = "the seam for an owner that hands over as it stops (R6a), which is about to use it"
-    )]
     pub(super) fn successors(&self) -> Vec<String> {
         self.pods.borrow().successors(&self.me, self.peer_port)
     }
