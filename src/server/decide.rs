@@ -62,15 +62,14 @@ impl Licensing {
             if self.clock.boot() >= deadline {
                 return Err(words::unavailable(&pool, words::TAKEOVER_RETRY));
             }
-            let mut owner = pool.owner();
-            let known = owner.borrow_and_update().clone();
+            let (known, mut changes) = pool.owner();
             let again_at = match known {
                 Owner::Here => continue,
                 Owner::Unknown => deadline,
                 Owner::At(holder) => {
                     tokio::select! {
                         biased;
-                        _ = owner.changed() => {
+                        _ = changes.recv() => {
                             self.metrics.passed(Passed::OwnerChanged);
                             continue;
                         }
@@ -91,7 +90,7 @@ impl Licensing {
                 place = Some((free, self.metrics.waiting()));
             }
             // Whether the owner changed, or the time came: both mean another try.
-            let _ = self.clock.by(again_at, owner.changed()).await;
+            let _ = self.clock.by(again_at, changes.recv()).await;
         }
     }
 }

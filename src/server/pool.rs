@@ -12,7 +12,7 @@ use genie_ledger::{
 };
 use genie_proto::v1::Client;
 use jiff::Timestamp;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use super::clock::SharedClock;
 use super::handover::Table;
@@ -52,13 +52,16 @@ pub(crate) struct Pool {
     clock: SharedClock,
     view: RwLock<Arc<PlanView>>,
     inner: Mutex<Inner>,
-    owner: watch::Sender<Owner>,
+    /// Wakes those who wait for another owner, in the order in which they came.
+    changes: broadcast::Sender<()>,
     /// Wakes the driver: a call has made a request, or an earlier tick, due.
     wake: Notify,
 }
 
 struct Inner {
     replica: Replica<Arc<Meta>>,
+    /// Who decides, as it was last told.
+    told: Owner,
     waiters: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// Requests that the driver has not fetched yet: at most one for the Lease and one for the ledger.
     outbox: Vec<(RequestId, StoreRequest)>,
@@ -90,8 +93,14 @@ impl Pool {
             hash: view.ledger.hash(),
             clock,
             view: RwLock::new(view),
-            inner: Mutex::new(Inner { replica, waiters: BTreeMap::new(), outbox: Vec::new(), armed: None }),
-            owner: watch::Sender::new(Owner::Unknown),
+            inner: Mutex::new(Inner {
+                replica,
+                told: Owner::Unknown,
+                waiters: BTreeMap::new(),
+                outbox: Vec::new(),
+                armed: None,
+            }),
+            changes: broadcast::Sender::new(1),
             wake: Notify::new(),
         }
     }
@@ -252,9 +261,10 @@ impl Pool {
         });
     }
 
-    /// Who decides, and every change of it.
-    pub(crate) fn owner(&self) -> watch::Receiver<Owner> {
-        self.owner.subscribe()
+    /// Who decides, and what receives something (an error, where much happened at once) when another does.
+    pub(crate) fn owner(&self) -> (Owner, broadcast::Receiver<()>) {
+        let inner = self.lock();
+        (inner.told.clone(), self.changes.subscribe())
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -286,11 +296,11 @@ impl Pool {
         let wake =
             !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
         let owner = inner.owner();
-        self.owner.send_if_modified(|known| {
-            let changed = *known != owner;
-            *known = owner;
-            changed
-        });
+        if inner.told != owner {
+            inner.told = owner;
+            // Nobody may be waiting.
+            let _ = self.changes.send(());
+        }
         drop(inner);
         if wake {
             self.wake.notify_one();
