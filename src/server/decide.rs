@@ -94,3 +94,7 @@ impl Licensing {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

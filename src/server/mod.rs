@@ -24,6 +24,9 @@ mod peer_service;
 mod peers;
 mod pool;
 mod request;
+#[cfg(test)]
+#[path = "../../tests/sim/mod.rs"]
+mod sim;
 pub mod standalone;
 mod store;
 mod tls;

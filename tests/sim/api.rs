@@ -1,0 +1,283 @@
+//! The API server in memory: the Lease, the SeatLedger and the plan, with versions that change with each write, and
+//! watches that are late and never out of order. Beside it an operator that knows each generation that was fenced.
+
+use std::time::Duration;
+
+use genie_ledger::{LeaseRecord, ObservedLease, ObservedLedger, Record, StoreReply, StoreRequest, Version};
+use tokio::sync::mpsc;
+
+use super::judge::PerLimit;
+use super::world::{True, World, lock};
+use crate::api::{ApiDuration, Name, PlanFeature, PlanGrant, PlanKey, SeatPlanSpec};
+use crate::license::{KeyHash, PlanView};
+
+/// The pool's one product and namespace.
+pub(crate) const PRODUCT: &str = "cad";
+const NAMESPACE: &str = "default";
+/// The grants, each with the text that stands for its key.
+pub(crate) const GRANTS: [(&str, &str); 2] = [("a", "key-a"), ("b", "key-b")];
+pub(crate) const FEATURE: &str = "render";
+/// States of the Lease that a watch that begins anew may still show.
+const PAST: usize = 8;
+
+/// What the operator says to the servers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// In the order of the judge's limits.
+    pub(crate) caps: PerLimit<u32>,
+    pub(crate) horizon: Duration,
+    pub(crate) ttl: Duration,
+    pub(crate) min_generation: u64,
+}
+
+impl Plan {
+    pub(crate) fn view(&self) -> PlanView {
+        PlanView::new(NAMESPACE, self.spec()).expect("a plan that can be served")
+    }
+
+    fn spec(&self) -> SeatPlanSpec {
+        let [seats, of_b, of_feature] = self.caps;
+        let grant = |(name, key): (&str, &str)| PlanGrant {
+            namespace: NAMESPACE.into(),
+            name: name.into(),
+            max: (name == "b").then_some(of_b),
+            tier: None,
+            features: vec![Name(FEATURE.into())],
+            validity: Default::default(),
+            keys: vec![PlanKey { sha256: KeyHash::of(key).to_hex() }],
+            suspended: false,
+        };
+        let feature =
+            PlanFeature { name: Name(FEATURE.into()), seats: Some(of_feature), validity: Default::default() };
+        SeatPlanSpec {
+            pool: PRODUCT.into(),
+            product: PRODUCT.into(),
+            seats,
+            ttl: ApiDuration::from_millis(self.ttl.as_millis() as u64),
+            outage_tolerance: ApiDuration::from_millis(self.horizon.as_millis() as u64),
+            features: vec![feature],
+            grants: GRANTS.map(grant).into(),
+            min_generation: self.min_generation,
+            ..SeatPlanSpec::default()
+        }
+    }
+}
+
+/// What a watch shows of one object.
+#[derive(Clone)]
+pub(crate) enum Seen {
+    Lease(Option<ObservedLease>),
+    Ledger(Option<ObservedLedger>),
+    Plan(Plan),
+}
+
+/// The object that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Lease,
+    Ledger,
+    Plan,
+}
+
+struct Watch {
+    kind: Kind,
+    sender: mpsc::UnboundedSender<(True, Seen)>,
+    /// When the last change is shown; none is shown before the one before it.
+    last: True,
+}
+
+/// See the module.
+pub(crate) struct Api {
+    versions: u64,
+    leases: u64,
+    lease: Option<ObservedLease>,
+    past: Vec<Option<ObservedLease>>,
+    ledger: Option<ObservedLedger>,
+    /// The last record of each generation: what a backup may hold.
+    backups: Vec<Record>,
+    pub(crate) plan: Plan,
+    pub(crate) down_until: True,
+    watches: Vec<Watch>,
+    /// Ownerships, as the operator saw them.
+    pub(crate) fenced: u64,
+}
+
+impl Api {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let mut api = Self {
+            versions: 0,
+            leases: 0,
+            lease: None,
+            past: Vec::new(),
+            ledger: None,
+            backups: Vec::new(),
+            plan,
+            down_until: Duration::ZERO,
+            watches: Vec::new(),
+            fenced: 0,
+        };
+        api.make_lease();
+        api.ledger = Some(ObservedLedger { version: api.next_version(), record: None });
+        api
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.versions += 1;
+        Version(self.versions.to_string().into())
+    }
+
+    fn make_lease(&mut self) {
+        self.leases += 1;
+        let uid = format!("lease-{}", self.leases).into();
+        let lease = ObservedLease { uid, version: self.next_version(), record: LeaseRecord::default() };
+        self.set_lease(Some(lease));
+    }
+
+    fn set_lease(&mut self, lease: Option<ObservedLease>) {
+        self.past.push(std::mem::replace(&mut self.lease, lease));
+        if self.past.len() > PAST {
+            self.past.remove(0);
+        }
+    }
+
+    fn record(&self) -> Option<&Record> {
+        self.ledger.as_ref()?.record.as_ref()
+    }
+
+    /// The promise that binds now; None: the ledger says nothing, or was set back.
+    pub(crate) fn promised(&self, limit: &str) -> Option<u32> {
+        let record = self.record().filter(|record| record.generation.0 >= self.plan.min_generation)?;
+        record.promises.get(limit).copied()
+    }
+
+    fn apply(&mut self, request: &StoreRequest) -> StoreReply {
+        match request {
+            StoreRequest::ReadLease => StoreReply::Lease(self.lease.clone()),
+            StoreRequest::ReadLedger => StoreReply::Ledger(self.ledger.clone()),
+            StoreRequest::WriteLease { expect, record } => {
+                match self.lease.clone().filter(|lease| lease.version == *expect) {
+                    Some(lease) => {
+                        let version = self.next_version();
+                        self.set_lease(Some(ObservedLease {
+                            version: version.clone(),
+                            record: record.clone(),
+                            ..lease
+                        }));
+                        StoreReply::Written { version }
+                    }
+                    None => StoreReply::Conflict,
+                }
+            }
+            StoreRequest::WriteLedger { expect, record } => {
+                if self.ledger.as_ref().is_none_or(|ledger| ledger.version != *expect) {
+                    return StoreReply::Conflict;
+                }
+                let version = self.next_version();
+                let written = ObservedLedger { version: version.clone(), record: Some(record.clone()) };
+                let before = self.ledger.replace(written).and_then(|ledger| ledger.record);
+                self.backups.extend(before.filter(|before| before.generation < record.generation));
+                StoreReply::Written { version }
+            }
+        }
+    }
+}
+
+impl World {
+    /// What the API server does with a request, and tells those who watch.
+    pub(crate) fn carry_out(&self, request: &StoreRequest) -> StoreReply {
+        let reply = lock(&self.api).apply(request);
+        if matches!(reply, StoreReply::Written { .. }) {
+            match request {
+                StoreRequest::WriteLease { .. } => self.tell(Kind::Lease),
+                _ => {
+                    self.tell(Kind::Ledger);
+                    self.note_generation();
+                }
+            }
+            self.reckon();
+        }
+        reply
+    }
+
+    /// The operator says in the plan which generation it saw (R3, R11).
+    fn note_generation(&self) {
+        let seen = lock(&self.api).record().map_or(0, |record| record.generation.0);
+        if seen > lock(&self.api).plan.min_generation {
+            lock(&self.api).fenced += 1;
+            self.note(|| format!("generation {seen}"));
+            self.replan(|plan| plan.min_generation = seen);
+        }
+    }
+
+    /// The operator changes the plan.
+    pub(crate) fn replan(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut lock(&self.api).plan);
+        self.note(|| format!("{:?}", lock(&self.api).plan));
+        self.tell(Kind::Plan);
+        self.reckon();
+    }
+
+    /// Somebody deletes the Lease; the operator makes another.
+    pub(crate) fn lose_lease(&self) {
+        lock(&self.api).set_lease(None);
+        self.tell(Kind::Lease);
+        lock(&self.api).make_lease();
+        self.tell(Kind::Lease);
+    }
+
+    /// The ledger is lost, and made again by the operator; or set back to a backup of an earlier generation.
+    pub(crate) fn lose_ledger(&self, to_backup: bool) {
+        let backups = lock(&self.api).backups.len() as u64;
+        let record = (to_backup && backups > 0).then(|| {
+            let which = self.below(backups) as usize;
+            lock(&self.api).backups[which].clone()
+        });
+        self.note(|| format!("the ledger is set back to {:?}", record.as_ref().map(|r| r.generation)));
+        if record.is_none() {
+            lock(&self.api).ledger = None;
+            self.tell(Kind::Ledger);
+        }
+        {
+            let mut api = lock(&self.api);
+            api.ledger = Some(ObservedLedger { version: api.next_version(), record });
+        }
+        self.tell(Kind::Ledger);
+        self.reckon();
+    }
+
+    /// Begins to watch: what is there now, and what will change.
+    pub(crate) fn watch(&self, kind: Kind) -> (Seen, mpsc::UnboundedReceiver<(True, Seen)>) {
+        let (sender, changes) = mpsc::unbounded_channel();
+        let mut api = lock(&self.api);
+        api.watches.push(Watch { kind, sender, last: self.now() });
+        (seen(&api, kind), changes)
+    }
+
+    /// What a watch that begins anew may show first: a state of the Lease that is no more.
+    pub(crate) fn stale_lease(&self) -> Seen {
+        let past = lock(&self.api).past.clone();
+        Seen::Lease(self.pick(&past))
+    }
+
+    fn tell(&self, kind: Kind) {
+        let mut api = lock(&self.api);
+        let seen = seen(&api, kind);
+        let now = self.now();
+        api.watches.retain_mut(|watch| {
+            if watch.kind != kind {
+                return !watch.sender.is_closed();
+            }
+            let behind = self.happens(self.weather().behind);
+            watch.last = watch.last.max(now + self.millis(1..if behind { 20_000 } else { 200 }));
+            watch.sender.send((watch.last, seen.clone())).is_ok()
+        });
+    }
+}
+
+fn seen(api: &Api, kind: Kind) -> Seen {
+    match kind {
+        Kind::Lease => Seen::Lease(api.lease.clone()),
+        Kind::Ledger => Seen::Ledger(api.ledger.clone()),
+        Kind::Plan => Seen::Plan(api.plan.clone()),
+    }
+}

@@ -1,0 +1,234 @@
+//! Seeded worlds of whole servers: the code that ships, on an API server, a network and clocks in memory, with
+//! applications that hold seats by the SDK that ships; judged by what the applications believed. One seed is one
+//! history, and is the same each time.
+//!
+//! `make sim SEEDS=100000` runs more of them, `make sim SEED=17` one, with its log.
+
+mod api;
+mod client;
+mod judge;
+pub(crate) mod machine;
+pub(crate) mod network;
+pub(crate) mod node;
+#[path = "../../crates/ledger/tests/sim/rng.rs"]
+mod rng;
+mod trouble;
+pub(crate) mod world;
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
+use std::time::Duration;
+
+use genie_client::Checkout;
+use tokio::time::sleep;
+
+use api::{Api, GRANTS, Plan};
+use client::App;
+use judge::{PerLimit, Tally};
+use world::{Weather, World, lock};
+
+/// How many worlds a plain test run looks at.
+const SEEDS: u64 = 400;
+/// Worlds that broke something once.
+const REGRESSIONS: [u64; 0] = [];
+
+const REPLICAS: usize = 3;
+/// The number of the client that asks for all seats at the end.
+const LAST: usize = 100;
+
+/// What one seed is about.
+struct History {
+    horizon: Duration,
+    ttl: Duration,
+    /// How long there is trouble.
+    stormy: Duration,
+    /// No client may lose its seat.
+    fair: bool,
+}
+
+impl History {
+    fn of(seed: u64) -> Self {
+        let secs = Duration::from_secs;
+        match seed % 4 {
+            3 => Self { horizon: secs(120), ttl: secs(60), stormy: secs(600), fair: true },
+            _ => Self { horizon: secs(60), ttl: secs(20), stormy: secs(450), fair: false },
+        }
+    }
+
+    /// A takeover, a full recovery, and the ends of what was given out in both, by the slowest clock.
+    fn calm(&self) -> Duration {
+        (self.horizon + 2 * self.ttl) * 110 / 90 + Duration::from_secs(30)
+    }
+}
+
+/// A world without chance and trouble, for the tests of parts of a server.
+pub(crate) fn quiet(seats: u32) -> World {
+    let horizon = Duration::from_secs(60);
+    let plan = Plan { caps: [seats, 1, 1], horizon, ttl: Duration::from_secs(20), min_generation: 0 };
+    World::new(0, Weather::default(), false, Api::new(plan))
+}
+
+/// A key of its pool.
+pub(crate) fn key() -> &'static str {
+    GRANTS[0].1
+}
+
+fn caps(world: &World) -> PerLimit<u32> {
+    let seats = 1 + world.below(4) as u32;
+    [seats, 1 + world.below(2) as u32, 1 + world.below(2) as u32]
+}
+
+fn durations(world: &World) -> (Duration, Duration) {
+    let secs = Duration::from_secs;
+    (world.pick(&[secs(30), secs(45), secs(60)]), world.pick(&[secs(10), secs(15), secs(20)]))
+}
+
+/// What a history came to, and its log.
+struct Outcome {
+    verdict: Result<Tally, String>,
+    ownerships: u64,
+    log: Vec<String>,
+}
+
+thread_local! {
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic in a task ends nothing but the task; the world has failed all the same.
+fn watch_for_panics() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.set(true);
+            before(panic);
+        }));
+    });
+}
+
+fn run(seed: u64, logs: bool) -> Outcome {
+    watch_for_panics();
+    PANICKED.set(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let mut outcome = runtime.expect("a runtime").block_on(history(seed, logs));
+    if PANICKED.get() {
+        outcome.verdict = Err("something panicked".into());
+    }
+    outcome
+}
+
+async fn history(seed: u64, logs: bool) -> Outcome {
+    let history = History::of(seed);
+    let weather = if history.fair { Weather::FAIR } else { Weather::STORM };
+    let plan = Plan { caps: [1; 3], horizon: history.horizon, ttl: history.ttl, min_generation: 0 };
+    let world = World::new(seed, weather, logs, Api::new(plan));
+    let (first, durations) = (caps(&world), durations(&world));
+    world.replan(|plan| {
+        plan.caps = first;
+        if !history.fair {
+            (plan.horizon, plan.ttl) = durations;
+        }
+    });
+    for _ in 0..REPLICAS {
+        world.start_pod().await;
+    }
+    for number in 0..3 + world.below(3) as usize {
+        tokio::spawn(App::new(&world, number, history.stormy).live());
+    }
+    match history.fair {
+        true => world.breeze(history.stormy).await,
+        false => world.storm(history.stormy).await,
+    }
+    world.calm();
+    sleep(history.calm()).await;
+    let lost = lock(&world.judge).lost.join("\n  ");
+    let verdict = lock(&world.judge).verdict();
+    let verdict = match verdict {
+        Ok(tally) if history.fair && tally.lost > 0 => Err(format!("seats were lost:\n  {lost}")),
+        Ok(tally) => all_can_be_had(&world).await.map(|()| tally),
+        Err(error) => Err(error),
+    };
+    // Servers hold the world, and the world holds them.
+    lock(&world.processes).clear();
+    let ownerships = lock(&world.api).fenced;
+    Outcome { verdict, ownerships, log: world.take_log() }
+}
+
+/// After the calm, every seat is free, and one client gets them all.
+async fn all_can_be_had(world: &World) -> Result<(), String> {
+    let count = lock(&world.api).plan.caps[0];
+    let (client, _) = client::client(world, LAST, GRANTS[0].1);
+    match client.checkout(Checkout { count, ..Checkout::default() }).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("not all of the {count} seats are free long after all was well: {error}")),
+    }
+}
+
+/// Runs seeds on all cores; gives what they came to together, or what the first that failed found.
+fn search(seeds: Range<u64>) -> Result<(u64, Tally), String> {
+    let (next, failure) = (AtomicU64::new(seeds.start), Mutex::new(None));
+    let total = Mutex::new((0, Tally::default()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end || lock(&failure).is_some() {
+                return;
+            }
+            let outcome = run(seed, false);
+            match outcome.verdict {
+                Ok(tally) => {
+                    let (ownerships, sum) = &mut *lock(&total);
+                    *ownerships += outcome.ownerships;
+                    sum.sessions += tally.sessions;
+                    sum.full += tally.full;
+                    sum.lost += tally.lost;
+                }
+                Err(found) => *lock(&failure) = Some((seed, found)),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..cores).for_each(|_| drop(scope.spawn(work)));
+    });
+    match lock(&failure).take() {
+        Some((seed, found)) => Err(format!("make sim SEED={seed}\n{found}")),
+        None => Ok(*lock(&total)),
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn clients_never_hold_more_than_is_in_force_whatever_happens() {
+    if let Some(seed) = number("GENIE_SIM_SEED") {
+        let outcome = run(seed, true);
+        println!("{}", outcome.log.join("\n"));
+        return assert!(outcome.verdict.is_ok(), "{:?}", outcome.verdict);
+    }
+    for seed in REGRESSIONS {
+        let verdict = run(seed, false).verdict;
+        assert!(verdict.is_ok(), "make sim SEED={seed}: {verdict:?}");
+    }
+    let seeds = number("GENIE_SIM_SEEDS").unwrap_or(SEEDS);
+    let began = std::time::Instant::now();
+    let (ownerships, tally) = search(0..seeds).unwrap_or_else(|found| panic!("{found}"));
+    println!("{seeds} worlds in {:?}: {ownerships} ownerships, {tally:?}", began.elapsed());
+    assert!(tally.sessions > 5 * seeds, "clients get seats: {tally:?}");
+    assert!(ownerships > 3 * seeds, "the ledger changes hands: {ownerships}");
+    assert!(tally.full > 3 * seeds, "the caps are reached: {tally:?}");
+}
+
+#[test]
+fn a_seed_is_the_same_history_each_time() {
+    for seed in 0..8 {
+        let (first, second) = (run(seed, true).log, run(seed, true).log);
+        let differs = first.iter().zip(&second).position(|(a, b)| a != b);
+        assert_eq!(differs.map(|i| (&first[i], &second[i])), None, "seed {seed}");
+        assert_eq!(first.len(), second.len(), "seed {seed}");
+    }
+}

@@ -1,0 +1,250 @@
+//! A server of the world: the code that ships, on this world's store, network and clock; started, killed, told to stop.
+//! What its watches show passes through here, and with it the evidence that an owner has ended (R6b).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use genie_ledger::{Holder, Nonce, StoreReply, StoreRequest, UnixSeconds};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, sleep_until};
+
+use super::super::clock::{Clock, SharedClock};
+use super::super::pool::Pool;
+use super::super::store::{Observation, Store};
+use super::super::{MAX_OBSERVATIONS, Parts, Served, Service};
+use super::api::{Kind, Plan, Seen};
+use super::judge::{LIMITS, PerLimit};
+use super::machine::{Host, Machine};
+use super::network::{Party, Peering, Port, address};
+use super::world::{World, lock};
+use crate::license::Keyring;
+
+/// Deadline of one request to the API server, as in production.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// How often what is known of ended processes is told again, as in production.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct Process {
+    pub(crate) pid: u64,
+    pub(crate) pod: usize,
+    pub(crate) host: Host,
+    pub(crate) machine: Machine,
+    pub(crate) service: Service,
+    pub(crate) pool: Arc<Pool>,
+    served: Mutex<Option<Served>>,
+    clients: Router,
+    peers: Router,
+}
+
+impl Process {
+    pub(crate) fn routes(&self, port: Port) -> Router {
+        match port {
+            Port::Clients => self.clients.clone(),
+            Port::Peers => self.peers.clone(),
+        }
+    }
+
+    /// The caps that it may grant up to.
+    pub(crate) fn caps(&self) -> PerLimit<u32> {
+        let view = self.pool.view();
+        let cap = |name: &str| view.settings().limits().iter().find(|limit| *limit.name == *name)?.cap;
+        if self.machine.ended() { Default::default() } else { LIMITS.map(|name| cap(name).unwrap_or(0)) }
+    }
+}
+
+impl World {
+    /// Starts a process in a pod of that number, on that machine.
+    pub(crate) async fn start(&self, pod: usize, host: Host) -> Arc<Process> {
+        let pid = self.pids.fetch_add(1, Ordering::Relaxed) + 1;
+        let machine = Machine::new(self.began, host);
+        let clock: SharedClock = Arc::new(machine.clone());
+        let names = AtomicU64::new(0);
+        let nonces = move || Nonce(format!("p{pid}.{}", names.fetch_add(1, Ordering::Relaxed)).into());
+        let keyring = Keyring::new(1, BTreeMap::from([(1, [7; 32])])).expect("a keyring of one key");
+        let way = Peering { world: self.clone(), pod, machine: machine.clone() };
+        let parts = Parts { clock, nonces: Arc::new(nonces), keyring, connect: Some(Arc::new(way)) };
+        let service = Service::new(parts);
+        let place = Holder {
+            nonce: Nonce("".into()),
+            pod_uid: format!("uid-{pod}").into(),
+            pod_name: format!("pod-{pod}").into(),
+            node: format!("node-{pod}").into(),
+            address: address(pod).into(),
+            started: UnixSeconds(pid),
+        };
+        let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
+        let plan = lock(&self.api).plan.clone();
+        let store = ApiStore { world: self.clone(), pod, machine: machine.clone() };
+        let served = service.begin(Arc::new(plan.view()), &place, store, observations, |_| {});
+        let pool = served.pool.clone();
+        service.directory.replace(vec![pool.clone()]);
+        let (shows, seen) = mpsc::channel(MAX_OBSERVATIONS);
+        for kind in [Kind::Plan, Kind::Lease, Kind::Ledger] {
+            tokio::spawn(follow(self.clone(), machine.clone(), pod, kind, shows.clone()));
+        }
+        let attending = Attending { world: self.clone(), machine: machine.clone(), service: service.clone() };
+        tokio::spawn(attending.attend(pool.clone(), seen, sender));
+        let (clients, peers) = (service.client_routes().await, service.peer_routes());
+        let served = Mutex::new(Some(served));
+        let process = Arc::new(Process { pid, pod, host, machine, service, pool, served, clients, peers });
+        lock(&self.processes).insert(pod, process.clone());
+        self.note(|| format!("p{pid} starts in pod {pod}, its clock counts {} %", host.rate));
+        self.reckon();
+        process
+    }
+
+    /// Tells a process to stop, and ends it when it has.
+    pub(crate) async fn stop(&self, process: &Process) {
+        self.note(|| format!("p{} is told to stop", process.pid));
+        process.machine.awake().await;
+        let served = lock(&process.served).take();
+        if let Some(served) = served {
+            served.end().await;
+        }
+        self.kill(process);
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&self, process: &Process) {
+        self.note(|| format!("p{} has ended", process.pid));
+        process.machine.end();
+        self.reckon();
+    }
+}
+
+/// Shows what happens to one object, in order, until nobody is interested; after each cut of the way, anew.
+async fn follow(world: World, machine: Machine, pod: usize, kind: Kind, shows: mpsc::Sender<Seen>) {
+    let pod = Party::Pod(pod);
+    let cut = || world.blocked(pod, Party::Api) || world.blocked(Party::Api, pod);
+    loop {
+        while cut() {
+            sleep(world.millis(200..1_500)).await;
+        }
+        machine.awake().await;
+        if kind == Kind::Lease && world.happens(world.weather().behind) {
+            let _ = shows.send(world.stale_lease()).await;
+        }
+        let (now, mut changes) = world.watch(kind);
+        let mut next = Some((world.now(), now));
+        while let Some((at, seen)) = next {
+            sleep_until(world.began + at).await;
+            machine.awake().await;
+            if cut() {
+                break;
+            }
+            if shows.send(seen).await.is_err() {
+                return;
+            }
+            next = changes.recv().await;
+        }
+    }
+}
+
+struct Attending {
+    world: World,
+    machine: Machine,
+    service: Service,
+}
+
+impl Attending {
+    async fn attend(
+        self,
+        pool: Arc<Pool>,
+        mut seen: mpsc::Receiver<Seen>,
+        driver: mpsc::Sender<Observation>,
+    ) {
+        let mut holder = None;
+        loop {
+            let again = self.machine.shows() + AGAIN;
+            let seen = tokio::select! {
+                biased;
+                seen = seen.recv() => seen,
+                () = self.machine.sleep_until(again) => {
+                    self.tell(&pool, holder.as_ref());
+                    continue;
+                }
+            };
+            let observation = match seen {
+                None => return,
+                Some(Seen::Plan(plan)) => {
+                    self.configure(&pool, &plan);
+                    continue;
+                }
+                Some(Seen::Lease(lease)) => Observation::Lease(lease),
+                Some(Seen::Ledger(ledger)) => {
+                    let record = ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
+                    holder = record.map(|record| record.holder.clone());
+                    Observation::Ledger(ledger)
+                }
+            };
+            self.tell(&pool, holder.as_ref());
+            if driver.send(observation).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn configure(&self, pool: &Arc<Pool>, plan: &Plan) {
+        pool.configure(Arc::new(plan.view()));
+        self.service.directory.replace(vec![pool.clone()]);
+        self.world.reckon();
+    }
+
+    fn tell(&self, pool: &Pool, holder: Option<&Holder>) {
+        let Some(holder) = holder else { return };
+        let known = lock(&self.world.evidence).get(&holder.started.0).copied();
+        if known.is_some_and(|at| at <= self.world.now()) {
+            pool.previous_ended(holder.nonce.clone());
+        }
+    }
+}
+
+/// The API server as one process reaches it.
+struct ApiStore {
+    world: World,
+    pod: usize,
+    machine: Machine,
+}
+
+impl Store for ApiStore {
+    async fn send(&self, request: StoreRequest) -> StoreReply {
+        let (world, machine, weather) = (&self.world, &self.machine, self.world.weather());
+        if world.happens(weather.stalls) {
+            machine.freeze(world.millis(500..90_000));
+        }
+        machine.awake().await;
+        let deadline = Clock::boot(machine) + DEADLINE;
+        let (answer, receiver) = oneshot::channel();
+        tokio::spawn(handle(world.clone(), self.pod, request, answer));
+        let answered = async {
+            match receiver.await {
+                Ok(reply) => reply,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let clock: SharedClock = Arc::new(machine.clone());
+        let reply = clock.by(deadline, answered).await;
+        machine.awake().await;
+        reply.unwrap_or(StoreReply::Unknown)
+    }
+}
+
+/// What becomes of a request; where `answer` is dropped, its sender never learns it.
+async fn handle(world: World, pod: usize, request: StoreRequest, answer: oneshot::Sender<StoreReply>) {
+    let weather = world.weather();
+    let pod = Party::Pod(pod);
+    let late = world.happens(weather.late);
+    sleep(world.millis(if late { 2_000..45_000 } else { 1..150 })).await;
+    if world.blocked(pod, Party::Api) || world.happens(weather.lost / 3) {
+        return;
+    }
+    let reply = world.carry_out(&request);
+    sleep(world.millis(1..100)).await;
+    if !world.happens(weather.unanswered) && !world.blocked(Party::Api, pod) {
+        let _ = answer.send(reply);
+    }
+}

@@ -1,0 +1,173 @@
+//! What everything in the world of one seed shares: true time, chance, what is wrong now, the log, and who is where.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::api::Api;
+use super::judge::{Judge, LIMITS};
+use super::machine::{Host, Machine};
+use super::network::Roads;
+use super::node::Process;
+use super::rng::Rng;
+
+/// True time: what a perfect clock shows since the world began.
+pub(crate) type True = Duration;
+
+/// How often what goes wrong, of 1,000.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weather {
+    /// A message between machines does not arrive.
+    pub(crate) lost: u64,
+    /// A message takes seconds.
+    pub(crate) slow: u64,
+    /// A request arrives twice.
+    pub(crate) doubled: u64,
+    /// The API server does what it was asked, and the answer does not arrive.
+    pub(crate) unanswered: u64,
+    /// The API server does what it was asked long after its caller gave up.
+    pub(crate) late: u64,
+    /// A watch is seconds behind.
+    pub(crate) behind: u64,
+    /// A process stands still between the reading of its clock and its request to the API server.
+    pub(crate) stalls: u64,
+}
+
+impl Weather {
+    pub(crate) const STORM: Self =
+        Self { lost: 30, slow: 30, doubled: 30, unanswered: 40, late: 40, behind: 50, stalls: 3 };
+    /// In which no protocol may lose a seat: what is lost is rare, and nothing is late.
+    pub(crate) const FAIR: Self =
+        Self { lost: 3, slow: 0, doubled: 10, unanswered: 10, late: 0, behind: 10, stalls: 0 };
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct World(Arc<Shared>);
+
+impl Deref for World {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) began: Instant,
+    rng: Mutex<Rng>,
+    log: Mutex<Option<Vec<String>>>,
+    weather: Mutex<Weather>,
+    pub(crate) api: Mutex<Api>,
+    pub(crate) roads: Mutex<Roads>,
+    /// Which process runs in each pod, by the pod's number.
+    pub(crate) processes: Mutex<BTreeMap<usize, Arc<Process>>>,
+    pub(crate) judge: Mutex<Judge>,
+    /// How many processes were ever started.
+    pub(crate) pids: AtomicU64,
+    /// How many pods there ever were.
+    pub(crate) pods: AtomicUsize,
+    /// Processes whose end becomes known, and when.
+    pub(crate) evidence: Mutex<BTreeMap<u64, True>>,
+    /// The machines of the clients.
+    pub(crate) clients: Mutex<BTreeMap<usize, Machine>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, weather: Weather, logs: bool, api: Api) -> Self {
+        Self(Arc::new(Shared {
+            began: Instant::now(),
+            rng: Mutex::new(Rng::new(seed)),
+            log: Mutex::new(logs.then(Vec::new)),
+            weather: Mutex::new(weather),
+            api: Mutex::new(api),
+            roads: Mutex::default(),
+            processes: Mutex::default(),
+            judge: Mutex::default(),
+            pids: AtomicU64::new(0),
+            pods: AtomicUsize::new(0),
+            evidence: Mutex::default(),
+            clients: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn now(&self) -> True {
+        self.began.elapsed()
+    }
+
+    /// Writes a line of the log, where there is one.
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut *lock(&self.log) {
+            log.push(format!("{:9.3} {}", self.now().as_secs_f64(), line()));
+        }
+    }
+
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        lock(&self.log).take().unwrap_or_default()
+    }
+
+    pub(crate) fn weather(&self) -> Weather {
+        *lock(&self.weather)
+    }
+
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        *lock(&self.weather) = weather;
+    }
+
+    pub(crate) fn below(&self, n: u64) -> u64 {
+        lock(&self.rng).below(n)
+    }
+
+    /// As likely as not.
+    pub(crate) fn even(&self) -> bool {
+        lock(&self.rng).chance(50)
+    }
+
+    /// Whether what happens so often of 1,000 happens now.
+    pub(crate) fn happens(&self, of_thousand: u64) -> bool {
+        self.below(1_000) < of_thousand
+    }
+
+    pub(crate) fn millis(&self, range: Range<u64>) -> Duration {
+        lock(&self.rng).millis(range)
+    }
+
+    pub(crate) fn pick<T: Clone>(&self, of: &[T]) -> T {
+        lock(&self.rng).pick(of)
+    }
+
+    /// A machine with a clock of its own, at the bounds of what the protocol allows.
+    pub(crate) fn host(&self) -> Host {
+        Host { rate: self.pick(&[90, 100, 110]), boot: self.millis(0..1_000_000) }
+    }
+
+    pub(crate) fn process(&self, pod: usize) -> Option<Arc<Process>> {
+        lock(&self.processes).get(&pod).cloned()
+    }
+
+    /// Notes for the judge what may be out now: after each write, change of a plan, and end of a process.
+    pub(crate) fn reckon(&self) {
+        let mut caps = [0; LIMITS.len()];
+        let mut promised = [None; LIMITS.len()];
+        {
+            let api = lock(&self.api);
+            for (i, name) in LIMITS.into_iter().enumerate() {
+                (caps[i], promised[i]) = (api.plan.caps[i], api.promised(name));
+            }
+        }
+        for process in lock(&self.processes).values() {
+            for (cap, old) in caps.iter_mut().zip(process.caps()) {
+                *cap = old.max(*cap);
+            }
+        }
+        lock(&self.judge).allow(self.now(), caps, promised);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
