@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use genie_ledger::{Claim, Generation, GrantId, LimitId, LimitSet, SessionId};
 use subtle::ConstantTimeEq;
 
-use super::mac_keys::{MAC_KEY, MacKeys};
+use super::mac_keys::{MAC_KEY, MAX_KEYS, MacKeys};
 
 /// Longest token in bytes; a session token with 16 limits has 263.
 pub const MAX_TOKEN: usize = 512;
@@ -100,6 +100,14 @@ impl Keyring {
         Some((ledger, claim))
     }
 
+    /// Whether a session token names a key that comes after all of ours: then these keys are behind, and it is no stranger's
+    /// as far as anybody here can tell.
+    pub fn is_behind(&self, token: &str) -> bool {
+        let signed = decode(&SESSION, token).and_then(|bytes| bytes.first().copied());
+        let ahead = |number: u8| usize::from(number.wrapping_sub(self.primary));
+        signed.is_some_and(|number| !self.keys.contains_key(&number) && ahead(number) <= MAX_KEYS)
+    }
+
     /// The token that stands for a key from now on.
     pub fn activation(&self, ledger: [u8; 8], claim: ActivationClaim) -> String {
         let mut bytes = claim.grant.0.to_le_bytes().to_vec();
@@ -130,10 +138,7 @@ impl Keyring {
     }
 
     fn open(&self, kind: &Kind, token: &str) -> Option<([u8; 8], Vec<u8>)> {
-        if token.len() > MAX_TOKEN {
-            return None;
-        }
-        let bytes = BASE64.decode(token.strip_prefix(kind.prefix)?).ok()?;
+        let bytes = decode(kind, token)?;
         let (signed, given) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
         let key = self.keys.get(signed.first()?)?.of(kind);
         if !bool::from(mac(key, signed).ct_eq(given)) {
@@ -154,6 +159,13 @@ impl Derived {
     fn of(&self, kind: &Kind) -> &[u8; 32] {
         if kind.prefix == SESSION.prefix { &self.session } else { &self.activation }
     }
+}
+
+fn decode(kind: &Kind, token: &str) -> Option<Vec<u8>> {
+    if token.len() > MAX_TOKEN {
+        return None;
+    }
+    BASE64.decode(token.strip_prefix(kind.prefix)?).ok()
 }
 
 fn mac(key: &[u8; 32], bytes: &[u8]) -> [u8; MAC] {
@@ -201,6 +213,24 @@ mod tests {
         let activation = ActivationClaim { grant: GrantId(5), key: [9; 8] };
         let token = ring(0).activation([1; 8], activation);
         assert_eq!(ring(0).open_activation(&token), Some(([1; 8], activation)));
+    }
+
+    #[test]
+    fn keys_know_that_they_are_behind_and_never_take_an_old_token_for_a_new_one() {
+        let mut keys = MacKeys::first([0; 32]);
+        let behind = Keyring::new(&keys);
+        for rotation in 1..=200_u8 {
+            let before = Keyring::new(&keys).session([1; 8], &claim());
+            keys.add([rotation; 32]);
+            keys.advance();
+            let ring = Keyring::new(&keys);
+            let token = ring.session([1; 8], &claim());
+            assert_eq!(behind.is_behind(&token), rotation <= 16, "rotation {rotation}");
+            assert!(!ring.is_behind(&token) && !ring.is_behind(&before));
+            let first = behind.session([1; 8], &claim());
+            assert!(!ring.is_behind(&first), "a key that was retired, in rotation {rotation}");
+        }
+        assert!(!behind.is_behind("GLS1.") && !behind.is_behind("x"));
     }
 
     #[test]

@@ -239,7 +239,11 @@ impl Licensing {
 
     /// The pool and claim of a session token; None: no key of ours has signed it.
     fn open(&self, token: &str) -> Result<Option<(Arc<Pool>, Claim)>, CallError> {
-        let Some((ledger, claim)) = self.keys.get().open_session(token) else { return Ok(None) };
+        let keys = self.keys.get();
+        let Some((ledger, claim)) = keys.open_session(token) else {
+            // Its kubelet is cut off, so a rotation passed this replica by. Another one can open the token.
+            return if keys.is_behind(token) { Err(words::not_served_here()) } else { Ok(None) };
+        };
         let pool = self.directory.pool(ledger).ok_or_else(words::not_served_here)?;
         Ok(Some((pool, claim)))
     }

@@ -148,10 +148,10 @@ fn no_units(view: &PlanView, limit: &str, count: u32, in_recovery: bool, retry_a
     }
 }
 
-/// A token of ours for a pool that this replica does not serve yet, or any more.
+/// A token of ours for a pool that this replica does not serve yet, or any more; or of a key that it has not got yet.
 pub(crate) fn not_served_here() -> CallError {
     CallError::Unavailable {
-        message: "this server does not serve the session's pool now; retry with the same operation id".into(),
+        message: "this server cannot serve the session now; retry with the same operation id".into(),
         retry_after: TAKEOVER_RETRY,
     }
 }

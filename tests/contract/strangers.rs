@@ -140,6 +140,25 @@ async fn a_forged_session_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_session_of_a_key_that_this_server_has_not_got_yet_is_for_another_to_judge() {
+    let server = Server::start();
+    let seat = server.checkout("team-a", &[]).await;
+    // The number of the key, 0, is in the first and second character of the base64 after the prefix.
+    let (start, rest) = seat["session"].as_str().unwrap().split_at("GLS1.".len());
+    assert!(rest.starts_with('A') && rest.as_bytes()[1].is_ascii_uppercase(), "{rest:.2}");
+    for (number, second) in [(1, "Q"), (2, "g"), (3, "w")] {
+        let session = format!("{start}A{second}{}", &rest[2..]);
+        let body = json!({ "session": session, "operationId": operation() }).to_string();
+        for call in ["renew", "checkin"] {
+            assert_eq!(server.problem(call, &body).await.0, 503, "{call} with key {number}");
+        }
+    }
+    let retired = json!({ "session": format!("{start}_A{}", &rest[2..]), "operationId": operation() });
+    assert_eq!(server.call("renew", retired).await["code"], "SESSION_UNKNOWN");
+    assert_eq!(server.renew(&seat).await["verdict"], "AUTHORIZED");
+}
+
+#[tokio::test]
 async fn an_unknown_path_is_a_problem_and_not_a_page() {
     let server = Server::start();
     let (status, head, _) = server.http("GET", "/", b"").await;
