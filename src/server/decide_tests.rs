@@ -174,7 +174,7 @@ async fn calls_that_come_at_once_go_in_few_messages_and_each_gets_its_own_answer
     let counts = 1..=300;
     let calls = counts.clone().map(|count| checkout(&other, count.into(), count, PATIENCE));
     let answers = join_all(calls).await;
-    let keyring = &other.service.licensing.keyring;
+    let keyring = other.service.licensing.keys.get();
     for (count, answer) in counts.zip(&answers) {
         let (_, claim) = keyring.open_session(&granted(answer).session).expect("a session of ours");
         assert_eq!(claim.count, NonZeroU32::new(count).expect("from 1"));

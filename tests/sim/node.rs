@@ -1,7 +1,6 @@
 //! A server of the world: the code that ships, on this world's store, network and clock; started, killed, told to stop.
 //! What its watches show passes through here, and with it the evidence that an owner has ended (R6b).
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use super::judge::{LIMITS, PerLimit};
 use super::machine::{Host, Machine};
 use super::network::{Party, Peering, Port, address};
 use super::world::{World, lock};
-use crate::license::Keyring;
+use crate::license::{Keyring, MacKeys};
 
 /// Deadline of one request to the API server, as in production.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -64,7 +63,7 @@ impl World {
         let clock: SharedClock = Arc::new(machine.clone());
         let names = AtomicU64::new(0);
         let nonces = move || Nonce(format!("p{pid}.{}", names.fetch_add(1, Ordering::Relaxed)).into());
-        let keyring = Keyring::new(1, BTreeMap::from([(1, [7; 32])])).expect("a keyring of one key");
+        let keyring = Keyring::new(&MacKeys::first([7; 32]));
         let way = Peering { world: self.clone(), pod, machine: machine.clone() };
         let parts = Parts { clock, nonces: Arc::new(nonces), keyring, connect: Some(Arc::new(way)) };
         let service = Service::new(parts);
