@@ -225,3 +225,54 @@ fn to_value<K: Kind>(verb: &'static str, object: &K) -> Result<Value, ApiError> 
 fn to_json<K: Kind>(verb: &'static str, object: &K, part: &impl Serialize) -> Result<Value, ApiError> {
     serde_json::to_value(part).map_err(|error| ApiError::on(verb, object, kube::Error::SerdeError(error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Mutex};
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::client::Body;
+
+    use super::*;
+
+    /// An API server with one object, which takes a patch of the version that it has, and of no other.
+    fn api_server(version: &'static str, taken: Arc<Mutex<Vec<Value>>>) -> Client {
+        let answer = move |request: Request<Body>| {
+            let taken = taken.clone();
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let patch: Value = serde_json::from_slice(&body).unwrap();
+                let (code, answer) = match patch["metadata"]["resourceVersion"] == version {
+                    true => {
+                        (200, json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "keys" } }))
+                    }
+                    false => (
+                        409,
+                        json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409 }),
+                    ),
+                };
+                taken.lock().unwrap().extend((code == 200).then_some(patch));
+                let answer = Body::from(answer.to_string().into_bytes());
+                Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap())
+            }
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_is_behind_changes_nothing() {
+        let taken = Arc::new(Mutex::default());
+        let writer = Writer::new(api_server("8", taken.clone()), Arc::default());
+        let read = |version: &str| -> Secret {
+            let metadata = json!({ "name": "keys", "namespace": "default", "resourceVersion": version });
+            serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+        };
+        let change = json!({ "data": { "primary": "MQ==" } });
+        let refused = writer.change(&read("7"), change.clone()).await.unwrap_err();
+        assert!(refused.is_conflict(), "{refused}");
+        assert_eq!(*taken.lock().unwrap(), Vec::<Value>::new());
+        writer.change(&read("8"), change).await.unwrap();
+        assert_eq!(taken.lock().unwrap()[0]["data"]["primary"], "MQ==");
+    }
+}

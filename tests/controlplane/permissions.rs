@@ -112,6 +112,11 @@ async fn the_deployed_rights_are_enough_for_everything() {
     place.grant("brings-its-key", json!({ "poolRef": { "name": "cad" }, "subjects": subjects })).await;
     assert_eq!(place.ready_grant("brings-its-key").await, key.as_str());
 
+    let ask = json!({ "genie-lm.io/rotate-keys": jiff::Timestamp::now().to_string() });
+    place.patch::<LicensePool>("cad", json!({ "metadata": { "annotations": ask } })).await.unwrap();
+    let rotates = |keys: &Secret| keys.data.as_ref().is_some_and(|data| data.contains_key("1"));
+    place.until::<Secret>("cad-license-server-keys", "has another key", rotates).await;
+
     place.own("cad", 1, 0).await.unwrap();
     place.delete::<LicensePool>("cad").await;
     place.gone::<LicensePool>("cad").await;
