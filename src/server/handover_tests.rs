@@ -1,322 +1,22 @@
 //! R6a between whole servers in memory: who gets the sessions of one that stops, how soon, and what becomes of calls.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt, StreamExt, stream};
-use genie_ledger::{BootInstant, Generation, Holder, LeaseRecord, LimitSet, ObservedLease, ObservedLedger};
-use genie_ledger::{GrantId, LimitId, Nonce, OperationId, Record, Role, Sealed, SessionId, StopReason};
-use genie_ledger::{HandedSession, StoreReply, StoreRequest, Version};
-use genie_proto::peer::{self, HandOverRequest, peer_client::PeerClient};
-use genie_proto::v1::{
-    CheckoutRequest, CheckoutResponse, Client, Code, RenewRequest, RenewResponse, Verdict,
+use futures::{StreamExt, stream};
+use genie_ledger::{
+    Generation, GrantId, HandedSession, LimitId, LimitSet, Nonce, OperationId, Role, Sealed, SessionId,
+    StopReason,
 };
+use genie_proto::peer::{self, HandOverRequest, peer_client::PeerClient};
+use genie_proto::v1::Client;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::body::Body;
-use tower::util::BoxCloneSyncService;
-use tower::{ServiceExt, service_fn};
 
-use super::super::clock::Clock;
-use super::super::connect::{ChannelError, Connect, PeerChannel};
+use super::super::memory::{Node, TTL, World};
 use super::super::peers::HANDOVER_DEADLINE;
-use super::super::store::{Observation, Store};
-use super::super::{Parts, Served, Service};
 use super::*;
-use crate::api::{ApiDuration, Name, PlanFeature, PlanGrant, PlanKey, SeatPlanSpec};
-use crate::license::{KeyHash, Keyring, MacKeys, PlanView};
-
-const TTL: Duration = Duration::from_secs(90);
-/// Longer than any takeover.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Paused(Instant);
-
-impl Clock for Paused {
-    fn boot(&self) -> BootInstant {
-        BootInstant::from_boot(self.0.elapsed())
-    }
-
-    fn wall(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + self.0.elapsed()
-    }
-
-    fn sleep_until(&self, when: BootInstant) -> BoxFuture<'static, ()> {
-        tokio::time::sleep_until(self.0 + when.since_boot()).boxed()
-    }
-}
-
-/// A ledger and its Lease.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    versions: u64,
-    lease: ObservedVersion<LeaseRecord>,
-    ledger: ObservedVersion<Option<Record>>,
-    watchers: Vec<mpsc::Sender<Observation>>,
-}
-
-#[derive(Clone, Default)]
-struct ObservedVersion<T> {
-    version: u64,
-    value: T,
-}
-
-fn named(version: u64) -> Version {
-    Version(version.to_string().into())
-}
-
-impl State {
-    fn lease(&self) -> Option<ObservedLease> {
-        let ObservedVersion { version, value } = self.lease.clone();
-        Some(ObservedLease { uid: "lease".into(), version: named(version), record: value })
-    }
-
-    fn ledger(&self) -> Option<ObservedLedger> {
-        Some(ObservedLedger { version: named(self.ledger.version), record: self.ledger.value.clone() })
-    }
-
-    fn tell(&mut self, what: impl Fn(&Self) -> Observation) {
-        // One that has ended watches no more.
-        let watchers = std::mem::take(&mut self.watchers);
-        self.watchers = watchers.into_iter().filter(|one| one.try_send(what(self)).is_ok()).collect();
-    }
-
-    fn carry_out(&mut self, request: StoreRequest) -> StoreReply {
-        let written = |version| StoreReply::Written { version: named(version) };
-        self.versions += 1;
-        let version = self.versions;
-        match request {
-            StoreRequest::ReadLease => StoreReply::Lease(self.lease()),
-            StoreRequest::ReadLedger => StoreReply::Ledger(self.ledger()),
-            StoreRequest::WriteLease { expect, record } if expect == named(self.lease.version) => {
-                self.lease = ObservedVersion { version, value: record };
-                self.tell(|state| Observation::Lease(state.lease()));
-                written(version)
-            }
-            StoreRequest::WriteLedger { expect, record } if expect == named(self.ledger.version) => {
-                self.ledger = ObservedVersion { version, value: Some(record) };
-                self.tell(|state| Observation::Ledger(state.ledger()));
-                written(version)
-            }
-            _ => StoreReply::Conflict,
-        }
-    }
-}
-
-impl Memory {
-    fn watch(&self) -> mpsc::Receiver<Observation> {
-        let (sender, receiver) = mpsc::channel(1_000);
-        let mut state = self.0.lock().unwrap();
-        sender.try_send(Observation::Lease(state.lease())).unwrap();
-        sender.try_send(Observation::Ledger(state.ledger())).unwrap();
-        state.watchers.push(sender);
-        receiver
-    }
-
-    fn record(&self) -> Record {
-        self.0.lock().unwrap().ledger.value.clone().expect("somebody owned it")
-    }
-
-    fn lease_holder(&self) -> Option<Nonce> {
-        self.0.lock().unwrap().lease.value.holder.clone()
-    }
-}
-
-impl Store for Memory {
-    async fn send(&self, request: StoreRequest) -> StoreReply {
-        self.0.lock().unwrap().carry_out(request)
-    }
-}
-
-/// The peer ports by address; what is not there gives no answer.
-#[derive(Clone, Default)]
-struct Network(Arc<Mutex<BTreeMap<String, axum::Router>>>);
-
-struct Way {
-    network: Network,
-    successors: Vec<String>,
-}
-
-impl Connect for Way {
-    fn connect(&self, address: &str) -> PeerChannel {
-        let (network, address) = (self.network.clone(), address.to_owned());
-        BoxCloneSyncService::new(service_fn(move |request: http::Request<Body>| {
-            let router = network.0.lock().unwrap().get(&address).cloned();
-            async move {
-                let Some(router) = router else { return std::future::pending().await };
-                let answer = router.oneshot(request.map(axum::body::Body::new)).await;
-                let answer = answer.map_err(|error| ChannelError(error.to_string()))?;
-                Ok(answer.map(Body::new))
-            }
-        }))
-    }
-
-    fn successors(&self) -> Vec<String> {
-        self.successors.clone()
-    }
-}
-
-struct World {
-    clock: Arc<Paused>,
-    network: Network,
-    ledgers: Vec<Memory>,
-}
-
-struct Node {
-    service: Service,
-    served: Vec<Served>,
-    nonces: Arc<Mutex<u32>>,
-    name: &'static str,
-}
-
-fn plan(product: &str) -> Arc<PlanView> {
-    let feature = PlanFeature { name: Name("render".into()), seats: None, validity: Default::default() };
-    let grant = PlanGrant {
-        namespace: "default".into(),
-        name: "team".into(),
-        max: None,
-        tier: None,
-        features: vec![Name("render".into())],
-        validity: Default::default(),
-        keys: vec![PlanKey { sha256: KeyHash::of("a key").to_hex() }],
-        suspended: false,
-    };
-    let spec = SeatPlanSpec {
-        pool: product.into(),
-        product: product.into(),
-        seats: 1_000,
-        ttl: ApiDuration::from_millis(TTL.as_millis() as u64),
-        outage_tolerance: ApiDuration::from_millis(600_000),
-        features: vec![feature],
-        grants: vec![grant],
-        ..SeatPlanSpec::default()
-    };
-    Arc::new(PlanView::new("default", spec).unwrap())
-}
-
-impl World {
-    fn new(ledgers: usize) -> Self {
-        let ledgers = (0..ledgers).map(|_| Memory::default()).collect();
-        Self { clock: Arc::new(Paused(Instant::now())), network: Network::default(), ledgers }
-    }
-
-    /// A server that serves `cad-0`, `cad-1` … and hands its sessions to `successors`.
-    fn start(&self, name: &'static str, successors: &[&str]) -> Node {
-        let nonces = Arc::new(Mutex::new(0));
-        let count = nonces.clone();
-        let fresh = move || {
-            *count.lock().unwrap() += 1;
-            Nonce(format!("{name}-{}", count.lock().unwrap()).into())
-        };
-        let successors = successors.iter().map(|name| (*name).to_owned()).collect();
-        let parts = Parts {
-            clock: self.clock.clone(),
-            nonces: Arc::new(fresh),
-            keyring: Keyring::new(&MacKeys::first([7; 32])),
-            connect: Some(Arc::new(Way { network: self.network.clone(), successors })),
-        };
-        let service = Service::new(parts);
-        let place = Holder {
-            nonce: Nonce("".into()),
-            pod_uid: name.into(),
-            pod_name: name.into(),
-            node: "node".into(),
-            address: name.into(),
-            started: Default::default(),
-        };
-        let begin = |(number, ledger): (usize, &Memory)| {
-            let plan = plan(&format!("cad-{number}"));
-            service.begin(plan, &place, ledger.clone(), ledger.watch(), |_| {})
-        };
-        let served: Vec<Served> = self.ledgers.iter().enumerate().map(begin).collect();
-        service.directory.replace(served.iter().map(|served| served.pool.clone()).collect());
-        self.network.0.lock().unwrap().insert(name.to_owned(), service.peer_routes());
-        Node { service, served, nonces, name }
-    }
-
-    /// The owner of all ledgers, and a follower that has seen the Leases.
-    async fn pair(&self, successors: &[&str]) -> (Node, Node) {
-        let owner = self.start("a", successors);
-        owner.becomes(Role::Owner).await;
-        let follower = self.start("b", &[]);
-        follower.knows(owner.name).await;
-        (owner, follower)
-    }
-
-    fn client(&self, address: &str) -> PeerClient<PeerChannel> {
-        PeerClient::new(Way { network: self.network.clone(), successors: Vec::new() }.connect(address))
-    }
-}
-
-impl Node {
-    async fn until(&self, what: &str, holds: impl Fn(&Served) -> bool) {
-        for served in &self.served {
-            let (_, mut changes) = served.pool.owner();
-            let reached = async {
-                while !holds(served) {
-                    // An error says that it changed more than once.
-                    let _ = changes.recv().await;
-                }
-            };
-            tokio::time::timeout(PATIENCE, reached)
-                .await
-                .unwrap_or_else(|_| panic!("{}: not {what}", self.name));
-        }
-    }
-
-    async fn becomes(&self, role: Role) {
-        self.until(&format!("{role:?}"), |served| served.pool.role() == role).await;
-    }
-
-    async fn knows(&self, owner: &str) {
-        let is = |served: &Served| served.pool.status().owner.is_some_and(|known| *known.pod_name == *owner);
-        self.until(&format!("told that {owner} owns"), is).await;
-    }
-
-    async fn leave(&self) {
-        join_all(self.served.iter().map(Served::leave)).await;
-    }
-
-    async fn checkout(&self, number: u128) -> CheckoutResponse {
-        let request = CheckoutRequest {
-            product: "cad-0".into(),
-            key: "a key".into(),
-            operation_id: uuid::Uuid::from_u128(number).to_string(),
-            count: 1 + (number as u32) % 2,
-            features: if number.is_multiple_of(2) { vec!["render".into()] } else { Vec::new() },
-            client: Some(Client { user: format!("user-{number}"), ..Client::default() }),
-            ..CheckoutRequest::default()
-        };
-        let deadline = self.service.licensing.clock.boot() + PATIENCE;
-        let answer = self.service.licensing.checkout(request, deadline).await.expect("an answer");
-        assert_eq!(answer.verdict(), Verdict::Authorized, "{answer:?}");
-        answer
-    }
-
-    async fn renew(&self, session: &str, number: u128) -> RenewResponse {
-        let operation_id = uuid::Uuid::from_u128(number).to_string();
-        let request = RenewRequest { session: session.into(), operation_id, client: None };
-        let deadline = self.service.licensing.clock.boot() + PATIENCE;
-        let answer = self.service.licensing.renew(request, deadline).await.expect("an answer");
-        assert_eq!(answer.code(), Code::Ok, "{answer:?}");
-        answer
-    }
-
-    /// What people see of all sessions.
-    fn listed(&self) -> Vec<String> {
-        let sessions = self.served[0].pool.sessions(None, usize::MAX - 1);
-        let line = |info: &crate::server::pool::SessionInfo| {
-            format!("{} {:?} {} {:?}", info.session, info.grant, info.count, info.meta)
-        };
-        sessions.iter().map(line).collect()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn all_sessions_go_on_at_the_successor_as_they_were() {
@@ -392,8 +92,7 @@ async fn left_to_nobody(world: &World, owner: &Node, follower: &Node) -> Duratio
     let took = begun.elapsed();
     follower.becomes(Role::Owner).await;
     for served in &follower.served {
-        let status = served.pool.status();
-        let left = status.recovery_ends.expect("it recovers").since(world.clock.boot());
+        let left = world.recovery_left(served);
         assert!(left <= TTL * 11 / 9, "as from a sealed ledger: {left:?}");
     }
     follower.renew(&token, 2).await;
@@ -438,7 +137,7 @@ async fn a_successor_that_dies_with_the_lease_is_followed_as_any_other() {
     owner.leave().await;
     assert_eq!(world.ledgers[0].lease_holder(), Some(Nonce("b-1".into())));
     third.becomes(Role::Owner).await;
-    let left = third.served[0].pool.status().recovery_ends.unwrap().since(world.clock.boot());
+    let left = world.recovery_left(&third.served[0]);
     assert!(left <= TTL * 11 / 9, "{left:?}");
     third.renew(&token, 2).await;
 }
@@ -531,7 +230,7 @@ async fn a_table_that_is_damaged_is_refused_with_what_is_wrong() {
     for (what, damage) in DAMAGES {
         let mut messages = sent().await;
         damage(&mut messages);
-        let refused = received(messages).await.expect_err(what);
+        let refused = received(messages).await.map(|table| table.sessions.len()).expect_err(what);
         assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
         assert!(refused.message().contains(what), "{what}: {refused:?}");
     }
@@ -556,7 +255,7 @@ async fn a_table_is_refused_that_takes_too_many_bytes() {
 async fn a_refused_table_changes_nothing() {
     let world = World::new(1);
     let (owner, follower) = world.pair(&["b"]).await;
-    let mut client = world.client("b");
+    let mut client = PeerClient::new(world.client("b"));
     let mut messages = sent().await;
     first(&mut messages).count = 0;
     let refused = client.hand_over(stream::iter(messages)).await.unwrap_err();

@@ -18,6 +18,8 @@ mod json;
 mod keys;
 pub mod kubernetes;
 mod listener;
+#[cfg(test)]
+mod memory;
 mod metrics;
 mod openapi;
 mod peer_service;

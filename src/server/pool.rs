@@ -2,22 +2,25 @@
 //!
 //! Takes client calls (any task) and store events (its driver's task); nothing awaits with the lock held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use genie_ledger::{
-    Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, OperationId, Outcome, Replica,
-    RequestId, Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
+    Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, ObservedLedger, OperationId,
+    Outcome, Replica, RequestId, Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
 };
 use genie_proto::v1::Client;
 use jiff::Timestamp;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::clock::SharedClock;
 use super::handover::Table;
 use super::store::Observation;
 use crate::license::{LedgerId, PlanView};
+
+/// Processes known to have ended that are remembered: the last owner's end matters, and those of this process's earlier names.
+const MAX_ENDED: usize = 16;
 
 /// What a server remembers of a session for the people who ask; no decision rests on it.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub(crate) struct Pool {
     inner: Mutex<Inner>,
     /// Wakes those who wait for another owner, in the order in which they came.
     changes: broadcast::Sender<()>,
+    /// The last owner before this process, as the ledger showed it: evidence of its end would shorten a recovery (R6b).
+    before: watch::Sender<Option<(Generation, Holder)>>,
     /// Wakes the driver: a call has made a request, or an earlier tick, due.
     wake: Notify,
 }
@@ -62,6 +67,10 @@ struct Inner {
     replica: Replica<Arc<Meta>>,
     /// Who decides, as it was last told.
     told: Owner,
+    /// The replica's name.
+    me: Nonce,
+    /// Processes known to have ended, the newest last: a replica that begins anew is told of them again.
+    ended: VecDeque<Nonce>,
     waiters: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// Requests that the driver has not fetched yet: at most one for the Lease and one for the ledger.
     outbox: Vec<(RequestId, StoreRequest)>,
@@ -77,6 +86,15 @@ impl Inner {
         }
     }
 
+    fn remember_end(&mut self, nonce: Nonce) {
+        if !self.ended.contains(&nonce) {
+            self.ended.push_back(nonce);
+        }
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_front();
+        }
+    }
+
     /// Times of sending are read here, a moment before the driver sends: for R2, early is safe.
     fn collect_requests(&mut self, now: BootInstant) {
         while let Some(request) = self.replica.take_request(now) {
@@ -87,20 +105,24 @@ impl Inner {
 
 impl Pool {
     pub(crate) fn new(clock: SharedClock, view: Arc<PlanView>, me: Holder) -> Self {
-        let replica = Replica::new(me, view.settings().clone(), clock.boot());
+        let replica = Replica::new(me.clone(), view.settings().clone(), clock.boot());
+        let inner = Inner {
+            replica,
+            told: Owner::Unknown,
+            me: me.nonce,
+            ended: VecDeque::new(),
+            waiters: BTreeMap::new(),
+            outbox: Vec::new(),
+            armed: None,
+        };
         Self {
             id: view.ledger.clone(),
             hash: view.ledger.hash(),
             clock,
             view: RwLock::new(view),
-            inner: Mutex::new(Inner {
-                replica,
-                told: Owner::Unknown,
-                waiters: BTreeMap::new(),
-                outbox: Vec::new(),
-                armed: None,
-            }),
+            inner: Mutex::new(inner),
             changes: broadcast::Sender::new(1),
+            before: watch::Sender::new(None),
             wake: Notify::new(),
         }
     }
@@ -115,6 +137,8 @@ impl Pool {
         let settings = view.settings().clone();
         *self.view.write().expect("no code panics while it holds this lock") = view;
         self.change(|inner, now| inner.replica.configure(now, settings));
+        // The plan may say that the owner before has ended.
+        self.before.send_modify(|_| {});
     }
 
     /// Takes a seat; waits for a promise to be raised at most until `deadline`.
@@ -214,10 +238,16 @@ impl Pool {
     }
 
     pub(super) fn reply(&self, request: RequestId, reply: StoreReply) {
+        if let StoreReply::Ledger(Some(ledger)) = &reply {
+            self.note_holder(ledger);
+        }
         self.change(|inner, now| inner.replica.reply(now, request, reply));
     }
 
     pub(super) fn observe(&self, observation: Observation) {
+        if let Observation::Ledger(Some(ledger)) = &observation {
+            self.note_holder(ledger);
+        }
         self.change(|inner, now| match observation {
             Observation::Lease(lease) => inner.replica.observe_lease(now, lease),
             Observation::Ledger(ledger) => inner.replica.observe_ledger(now, ledger),
@@ -228,9 +258,34 @@ impl Pool {
         self.change(|inner, now| inner.replica.tick(now));
     }
 
+    /// Also where a replica reads it on its way to owning the ledger, when a watch may not have shown it yet.
+    fn note_holder(&self, ledger: &ObservedLedger) {
+        let Some(record) = &ledger.record else { return };
+        if record.holder.nonce == self.lock().me {
+            return;
+        }
+        self.before.send_if_modified(|before| {
+            let newer = before.as_ref().is_none_or(|(generation, holder)| {
+                record.generation >= *generation && record.holder != *holder
+            });
+            if newer {
+                *before = Some((record.generation, record.holder.clone()));
+            }
+            newer
+        });
+    }
+
+    /// The last owner but this process; told when it is another, and when the plan may say that it has ended.
+    pub(super) fn before(&self) -> watch::Receiver<Option<(Generation, Holder)>> {
+        self.before.subscribe()
+    }
+
     /// It is known that the process of this nonce has ended (R6b).
     pub(super) fn previous_ended(&self, nonce: Nonce) {
-        self.change(|inner, now| inner.replica.previous_ended(now, nonce));
+        self.change(|inner, now| {
+            inner.remember_end(nonce.clone());
+            inner.replica.previous_ended(now, nonce);
+        });
     }
 
     /// Told to stop: an owner gives its session table, and waits to be told who has it (R6a).
@@ -248,14 +303,17 @@ impl Pool {
         self.change(|inner, now| inner.replica.accept_handover(now, table))
     }
 
-    /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations goes along.
+    /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations, and of processes that
+    /// have ended, goes along.
     pub(super) fn renounce(&self, ended: Nonce, me: Holder) {
         let settings = self.view().settings().clone();
         self.change(|inner, now| {
             let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
+            inner.me = me.nonce.clone();
             inner.replica = Replica::new(me, settings.with_min_generation(floor), now);
             // The old name answers no more: nothing else is left of that process (R6b).
-            inner.replica.previous_ended(now, ended);
+            inner.remember_end(ended);
+            inner.ended.iter().for_each(|nonce| inner.replica.previous_ended(now, nonce.clone()));
             inner.waiters.clear();
             inner.outbox.clear();
         });
@@ -329,3 +387,7 @@ impl Drop for Waiting<'_> {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -1,8 +1,7 @@
 //! A real server process against the API server: how soon it ends a recovery, by what is known of the owner before (R6b).
 
 use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -10,7 +9,7 @@ use genie_lm::api::SeatLedger;
 use k8s_openapi::{
     api::{
         coordination::v1::Lease,
-        core::v1::{Pod, Secret, ServiceAccount},
+        core::v1::{Pod, ServiceAccount},
     },
     jiff::Timestamp,
 };
@@ -21,49 +20,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Place, record};
+use crate::{
+    servers::{self, Identity, Ports, SERVER, Server},
+    support::{Place, record},
+};
 
-const SERVER: &str = "cad-license-server";
-
-/// A server, as the Deployment would start it; killed at the end.
-struct Server {
-    process: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn mount(place: &Place, secret: &str, folder: &Path) {
-    std::fs::create_dir_all(folder).unwrap();
-    for (name, bytes) in place.there::<Secret>(secret).await.data.unwrap() {
-        std::fs::write(folder.join(name), bytes.0).unwrap();
-    }
-}
-
-async fn serve(place: &Place, pod_uid: &str) -> Server {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["tls", "peer", "keys"] {
-        mount(place, &format!("{SERVER}-{name}"), &folder.path().join(name)).await;
-    }
-    std::fs::create_dir(folder.path().join("pools")).unwrap();
-    std::fs::write(folder.path().join("pools/products"), "cad\n").unwrap();
-    let process = Command::new(env!("CARGO_BIN_EXE_genie-lm"))
-        .args(["serve", "--kubernetes", "--listen=127.0.0.1:0", "--peer-listen=127.0.0.1:0"])
-        .args(["--http-listen=127.0.0.1:0", "--config"])
-        .arg(folder.path())
-        .env("KUBECONFIG", std::env::var_os("GENIE_LM_CONTROLPLANE_KUBECONFIG").unwrap())
-        .envs([("POD_NAME", "next"), ("POD_UID", pod_uid), ("POD_NAMESPACE", &place.namespace)])
-        .envs([("NODE_NAME", "other"), ("POD_IP", "127.0.0.1"), ("POD_INSTANCE", SERVER)])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Server { process, _folder: folder }
+async fn serve(place: &Place, uid: &str) -> Server {
+    let who = Identity { pod: "next", uid, ip: Ipv4Addr::LOCALHOST };
+    servers::serve(place, who, Ports::ANY).await
 }
 
 /// A pod of the server, whose container ran from 100 s to 50 s ago and was then evicted; gives its UID.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
-use genie_ledger::{Holder, Nonce};
+use genie_ledger::Holder;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -108,22 +108,16 @@ impl Pools {
             Err(error) => return warn!(product, %error, "the plan in force stays"),
         };
         match self.served.get(product) {
-            Some(served) => {
-                served.pool.configure(view.clone());
-                view.plan
-                    .ended
-                    .iter()
-                    .for_each(|ended| served.pool.previous_ended(Nonce(ended.as_str().into())));
-            }
+            Some(served) => served.pool.configure(view),
             None => {
                 info!(product, "serving");
-                let (sender, seen_by_watch) = mpsc::channel(MAX_OBSERVATIONS);
-                let (driver, observations) = mpsc::channel(MAX_OBSERVATIONS);
+                let (sender, observations) = mpsc::channel(MAX_OBSERVATIONS);
                 let seen = LeaseMeta::default();
                 watch(self.client.clone(), &view.ledger, seen.clone(), sender);
                 let store = KubernetesStore::new(self.client.clone(), &view.ledger, seen);
                 let served = self.service.begin(view, &self.identity, store, observations, |_| {});
-                tokio::spawn(self.witness.clone().attend(served.pool.clone(), seen_by_watch, driver));
+                let attended = self.witness.clone().attend(served.pool.clone());
+                tokio::spawn(served.stop.clone().run_until_cancelled_owned(attended));
                 self.served.insert(product.to_owned(), served);
             }
         }

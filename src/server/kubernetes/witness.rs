@@ -1,10 +1,7 @@
-//! Watches the pods of this server, and tells each pool's replica when the owner before is known to have ended (R6b).
-//!
-//! What a store's watch shows passes through here on its way to the driver, so that evidence is there as soon as both the
-//! holder and the end of its process are known, in whichever order.
+//! Watches the pods of this server: who can take its sessions (R6a), and whether the owner before is known to have ended,
+//! which each pool's replica is told (R6b).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::TryStreamExt;
 use genie_ledger::Holder;
@@ -12,15 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::Config;
 use super::pods::Pods;
 use crate::server::pool::Pool;
-use crate::server::store::Observation;
-
-/// A replica that begins anew has forgotten what it was told, and is told again after this.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// See the module. One for a process; its copies share one watch.
 #[derive(Clone)]
@@ -46,45 +39,26 @@ impl Witness {
         self.pods.borrow().successors(&self.me, self.peer_port)
     }
 
-    /// Carries what the store's watch shows to the driver, until either end is closed.
-    pub(super) async fn attend(
-        mut self,
-        pool: Arc<Pool>,
-        mut seen: mpsc::Receiver<Observation>,
-        driver: mpsc::Sender<Observation>,
-    ) {
-        let mut holder: Option<Holder> = None;
-        // Without a watch of pods, the sender is gone; what else is known is told all the same.
+    /// Tells the pool's replica as soon as both the owner before and the end of its process are known, in whichever order.
+    pub(super) async fn attend(mut self, pool: Arc<Pool>) {
+        let mut before = pool.before();
+        // Without a watch of pods, the sender is gone; what the plan says is told all the same.
         let mut watched = true;
         loop {
+            let last = before.borrow_and_update().clone();
+            if let Some((_, holder)) = last.filter(|(_, holder)| self.has_ended(&pool, holder)) {
+                pool.previous_ended(holder.nonce);
+            }
             tokio::select! {
-                observation = seen.recv() => {
-                    let Some(observation) = observation else { return };
-                    if let Observation::Ledger(ledger) = &observation {
-                        let record = ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
-                        holder = record.map(|record| record.holder.clone());
-                    }
-                    self.tell(&pool, holder.as_ref());
-                    if driver.send(observation).await.is_err() {
-                        return;
-                    }
-                }
-                changed = self.pods.changed(), if watched => {
-                    watched = changed.is_ok();
-                    self.tell(&pool, holder.as_ref());
-                }
-                () = tokio::time::sleep(AGAIN) => self.tell(&pool, holder.as_ref()),
-                () = driver.closed() => return,
+                changed = before.changed() => if changed.is_err() { return },
+                changed = self.pods.changed(), if watched => watched = changed.is_ok(),
             }
         }
     }
 
-    fn tell(&self, pool: &Pool, holder: Option<&Holder>) {
-        let Some(holder) = holder else { return };
+    fn has_ended(&self, pool: &Pool, holder: &Holder) -> bool {
         let with_its_node = pool.view().plan.ended.iter().any(|ended| **ended == *holder.nonce.0);
-        if with_its_node || self.pods.borrow().has_ended(&self.me, holder) {
-            pool.previous_ended(holder.nonce.clone());
-        }
+        with_its_node || self.pods.borrow().has_ended(&self.me, holder)
     }
 }
 
