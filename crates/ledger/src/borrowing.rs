@@ -25,6 +25,10 @@ const MAX_BORROWED_BYTES: usize = 150 * MAX_BORROWED;
 /// their document states. Machines with a time service differ by seconds.
 pub const BORROW_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// How many documents that are over are remembered, so that a late copy of their borrow does not lend them
+/// again to nobody: calls are late by seconds.
+const MAX_OVER: usize = 1_024;
+
 /// A request for `count` units of each of `limits` until a moment by the wall clock, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BorrowRequest {
@@ -50,7 +54,7 @@ impl BorrowRequest {
 
 /// How an entry and the ledger stand to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Stage {
+enum Stage {
     /// It is to be written, or a write of it is undecided: it counts, and nobody has its document.
     Asked,
     /// It is known to be written.
@@ -77,6 +81,8 @@ struct Asker {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Loans {
     loans: BTreeMap<Arc<str>, Loan>,
+    /// The last ones that were removed.
+    over: VecDeque<Arc<str>>,
     line: VecDeque<Asker>,
 }
 
@@ -85,7 +91,7 @@ impl Loans {
     pub(crate) fn new(recorded: &[Borrowed]) -> Self {
         let lent = |entry: &Borrowed| Loan { entry: entry.clone(), stage: Stage::Lent };
         let loans = recorded.iter().map(|entry| (entry.id.clone(), lent(entry))).collect();
-        Self { loans, line: VecDeque::new() }
+        Self { loans, over: VecDeque::new(), line: VecDeque::new() }
     }
 
     /// All that count, undecided ones too.
@@ -109,8 +115,16 @@ impl Loans {
         units <= most.into() && bytes <= MAX_BORROWED_BYTES && self.loans.len() + 1 < MAX_BORROWED
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<(Stage, &Borrowed)> {
-        self.loans.get(id).map(|loan| (loan.stage, &loan.entry))
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.loans.contains_key(id)
+    }
+
+    /// Whether this document is over, or about to be, and not to be issued any more.
+    pub(crate) fn over(&self, id: &str) -> bool {
+        match self.loans.get(id) {
+            Some(loan) => loan.stage == Stage::Ending,
+            None => self.over.iter().any(|over| **over == *id),
+        }
     }
 
     /// From now on each write contains this entry.
@@ -135,6 +149,16 @@ impl Loans {
             limits.pressed = true;
         }
         true
+    }
+
+    /// The caps have changed (R10): what nobody has yet, and what does not fit any more, is not issued.
+    pub(crate) fn withdraw(&mut self, limits: &mut Limits) {
+        let asked = self.loans.values().filter(|loan| loan.stage == Stage::Asked);
+        let too_much = asked.filter(|loan| limits.overfull(&loan.entry));
+        let too_much: Vec<_> = too_much.map(|loan| loan.entry.id.clone()).collect();
+        for id in too_much {
+            self.end(&id, limits);
+        }
     }
 
     /// The wall clock shows `wall`: what has ended by then ends here too. What was lost without an end
@@ -170,6 +194,7 @@ impl Loans {
                     if counted {
                         limits.take_back(&loan.entry);
                     }
+                    self.over.push_back(id.clone());
                     return false;
                 }
                 _ => {}
@@ -179,6 +204,7 @@ impl Loans {
             }
             true
         });
+        self.over.drain(..self.over.len().saturating_sub(MAX_OVER));
     }
 
     pub(crate) fn line_full(&self) -> bool {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::answer::{Answer, Denial, Outcome, Ticket};
-use crate::borrowing::{BORROW_SKEW, BorrowRequest, Stage};
+use crate::borrowing::{BORROW_SKEW, BorrowRequest};
 use crate::owner::{Context, Owner, unavailable};
 use crate::record::{Borrowed, UnixSeconds};
 use crate::replica::{Phase, Replica};
@@ -26,7 +26,9 @@ impl<M> Replica<M> {
     }
 
     /// A client asks for a document (R9). [`Answer::Lent`] comes when its entry is known to be in the ledger;
-    /// a retry, at any owner, gets the same end again until the document has ended or was given back.
+    /// a retry, at any owner, gets the same end again until the document has ended or was given back. Whose
+    /// retry it is, is the caller's to check, by the grant of the answer. [`Answer::Returned`] says that the
+    /// document is over, or that a lowered cap left no room for it before it was issued.
     /// Denied with [`Denial::BorrowingOff`](crate::Denial::BorrowingOff),
     /// [`BorrowPeriod`](crate::Denial::BorrowPeriod), [`BorrowLimit`](crate::Denial::BorrowLimit), or like a
     /// checkout; unavailable past the horizon and without a wall clock.
@@ -67,13 +69,14 @@ impl<M> Owner<M> {
             return Outcome::Answer(unavailable());
         }
         let (id, generation) = (request.id(), self.generation());
-        match self.book.loans.get(&id) {
-            Some((Stage::Ending, _)) => return Outcome::Answer(Answer::Returned),
-            Some(_) => {}
-            None => match self.to_lend(cx, request, id.clone()) {
+        if self.book.loans.over(&id) {
+            return Outcome::Answer(Answer::Returned);
+        }
+        if !self.book.loans.holds(&id) {
+            match self.to_lend(cx, request, id.clone()) {
                 Ok(entry) => self.book.loans.ask(entry, &mut self.seats.limits),
                 Err(answer) => return Outcome::Answer(answer),
-            },
+            }
         }
         if let Some(answer) = self.book.loans.answer(&id, generation) {
             return Outcome::Answer(answer);

@@ -150,6 +150,12 @@ impl Limits {
         self.each_named(entry, Meter::take_back);
     }
 
+    /// R10: whether more may be out of a limit that this entry touches than its cap.
+    pub(crate) fn overfull(&self, entry: &Borrowed) -> bool {
+        let named = |meter: &&Meter| meter.name().is_some_and(|name| entry.touches(name));
+        self.plan().filter(named).any(|meter| meter.overfull(self.recovering))
+    }
+
     fn each_named(&mut self, entry: &Borrowed, change: fn(&mut Meter, u64)) {
         for slot in &self.plan {
             let meter = &mut self.meters[slot.0 as usize];

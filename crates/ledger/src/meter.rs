@@ -160,6 +160,11 @@ impl Meter {
         self.borrowed -= count;
     }
 
+    /// Whether more may be out than the cap.
+    pub(crate) fn overfull(&self, recovering: bool) -> bool {
+        self.cap.is_some_and(|cap| self.taken(cap, recovering) + self.borrowed > cap.into())
+    }
+
     /// What the cap leaves for floating units.
     fn room(&self, cap: u32) -> u32 {
         u32::try_from(u64::from(cap).saturating_sub(self.borrowed)).unwrap_or(0)

@@ -67,6 +67,8 @@ pub enum Mutant {
     ShorterRecordedAtOnce,
     /// R10: a lowered cap is not obeyed.
     LoweredCapIgnored,
+    /// R10: a document that was asked for is issued though the cap was lowered before its entry was known.
+    AskedDocumentKept,
     /// R10: a revoked session frees its units while its token is good.
     RevokedFreesAtOnce,
     /// R11: an older or missing record is taken for the newest.

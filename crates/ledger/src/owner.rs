@@ -266,6 +266,9 @@ impl<M> Owner<M> {
     pub(crate) fn configure(&mut self, cx: Context<'_>, old: &Settings, done: &mut Completions) {
         self.book.configure(cx.now, old, cx.settings);
         self.seats.limits.configure(cx.settings.limits(), self.book.loans.counted());
+        if !mutated(Mutant::AskedDocumentKept) {
+            self.book.loans.withdraw(&mut self.seats.limits);
+        }
         self.settle(cx, done);
     }
 

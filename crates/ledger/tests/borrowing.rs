@@ -195,6 +195,7 @@ fn a_unit_that_was_given_back_is_free_once_the_removal_is_known() {
     assert_eq!(answered(owner.borrow(bench.now, &a_day(1))), Answer::Returned, "and is lent no more");
     bench.run(&mut owner, secs(1));
     assert_eq!(owner.take_completion(), Some((ticket, Answer::Returned)));
+    assert_eq!(answered(owner.borrow(bench.now, &a_day(1))), Answer::Returned, "a late copy finds it over");
     assert_eq!(give_back(&mut bench, &mut owner, &document.id), Answer::Returned, "said twice");
     bench.grant(&mut owner, 3, &[POOL]);
 }
@@ -359,6 +360,23 @@ fn a_lower_cap_takes_no_document_away_and_stays_in_force_as_what_is_out() {
     give_back(&mut bench, &mut owner, &a_day(2).id());
     assert_eq!(pool(&bench, &owner).in_force, Some(1));
     assert!(is_full(&bench.checkout(&mut owner, ask(3, 1, &[POOL]))));
+}
+
+#[test]
+fn a_document_that_nobody_has_yet_is_withdrawn_when_the_cap_is_lowered() {
+    let mut bench = Bench::new();
+    let mut owner = lender(&mut bench, pool_that_lends(2, 2));
+    bench.grant(&mut owner, 1, &[POOL]);
+    let Outcome::Wait(ticket) = owner.borrow(bench.now, &a_day(2)) else { panic!("lent early") };
+    let held = bench.hold(&mut owner);
+    owner.configure(bench.now, pool_that_lends(1, 2));
+    for request in held {
+        bench.answer(&mut owner, request);
+    }
+    assert_eq!(owner.take_completion(), None, "its entry is there, and is to go");
+    bench.pump(&mut owner);
+    assert_eq!(owner.take_completion(), Some((ticket, Answer::Returned)));
+    assert_eq!(entries(&bench), [""; 0]);
 }
 
 #[test]

@@ -280,6 +280,12 @@ fn mutant_r10_lowered_cap_ignored() {
 }
 
 #[test]
+fn mutant_r10_asked_document_kept() {
+    let config = lender(0, 2).with(|b| b.slow = 1);
+    refuted(AskedDocumentKept, config.also(|c| c.plans = vec![pool(2), pool(1)]).lending(BORROW_SKEW));
+}
+
+#[test]
 fn mutant_r10_revoked_frees_at_once() {
     refuted(RevokedFreesAtOnce, pair(1, 2).with(|b| b.revokes = 1));
 }

@@ -84,6 +84,13 @@ fn documents_whose_calls_are_late_and_whose_owner_is_lost_or_hands_over() {
 }
 
 #[test]
+fn documents_that_stay_while_the_cap_is_lowered() {
+    let clients = vec![borrows(), asks(&[POOL], 1)];
+    let config = small(2, 0).also(|c| (c.clients, c.plans) = (clients, vec![pool(2), pool(1)]));
+    holds("borrowing, changed caps", config.lending(BORROW_SKEW).with(|b| b.lost = 1));
+}
+
+#[test]
 fn sessions_of_which_there_may_be_copies() {
     let config = small(1, 1).with(|b| (b.net, b.handovers, b.calls) = (2, 1, more(4)));
     holds("clones", config.also(|c| c.clones = true));
