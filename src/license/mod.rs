@@ -2,6 +2,7 @@
 //!
 //! Takes a [`SeatPlanSpec`](crate::api::SeatPlanSpec) and a wall-clock time; gives verdicts and tokens.
 
+pub mod document;
 mod judge;
 mod keys;
 mod mac_keys;
