@@ -14,6 +14,7 @@ mod crds;
 mod exit;
 mod install;
 mod keys;
+mod license;
 mod logging;
 mod openapi;
 mod operator;
@@ -76,6 +77,7 @@ subcommands! {
     Check => check,
     Crds => crds,
     Keys => keys,
+    License => license,
     Openapi => openapi,
     Version => version,
     Completions => completions,

@@ -2,6 +2,7 @@
 
 mod harness;
 mod install;
+mod license;
 mod loss;
 mod run;
 mod serve;
