@@ -89,8 +89,8 @@ fn clients_never_believe_to_hold_more_than_the_cap_whatever_happens() {
         judge(seed, &world, &mut seen);
     }
     println!("{worlds} worlds: {seen:?}");
-    assert!(seen.sessions > 5 * worlds, "clients get sessions: {seen:?}");
-    assert!(seen.ownerships > 3 * worlds, "the ledger changes hands: {seen:?}");
+    assert!(worlds == 1 || seen.sessions > 5 * worlds, "clients get sessions: {seen:?}");
+    assert!(worlds == 1 || seen.ownerships > 3 * worlds, "the ledger changes hands: {seen:?}");
     assert!(worlds == 1 || seen.adoptions > worlds, "sessions outlive their owner: {seen:?}");
     assert!(worlds == 1 || seen.documents > 2 * worlds, "clients borrow: {seen:?}");
     assert!(worlds == 1 || seen.full > worlds, "the caps are reached: {seen:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genie_ledger::*;
 
-use super::super::client::Wall;
+use super::super::client::{True, Wall};
 use super::{Event, HORIZON, Happening, REPLICAS, STORMY, World};
 use crate::support::secs;
 
@@ -19,7 +19,7 @@ impl World {
         let until = self.now + self.rng.millis(1_000..70_000).min(STORMY - self.now);
         match self.rng.below(100) {
             0..25 => self.nodes[node].paused_until = until,
-            25..55 => self.nodes[node].cut_until = until,
+            25..55 => self.cut(node, until),
             55..75 => self.crash(node),
             75..82 => self.release(node),
             82..85 => self.nodes[node].wall = Wall::any(&mut self.rng),
@@ -28,6 +28,11 @@ impl World {
             _ if self.resizes => self.resize(),
             _ => {}
         }
+    }
+
+    fn cut(&mut self, node: usize, until: True) {
+        self.nodes[node].cut_until = until;
+        self.after(until - self.now, node, Event::Relist);
     }
 
     /// The process is gone for sure; now and then somebody knows.
@@ -67,6 +72,7 @@ impl World {
         let version = self.store.next_version();
         let (uid, record) = (format!("lease-{}", version.0).into(), LeaseRecord::default());
         self.store.lease = Some(ObservedLease { uid, version, record });
+        self.tell_watchers(true);
     }
 
     /// The operator makes the ledger again, and says in everybody's plan what it saw of the old one.
@@ -75,6 +81,7 @@ impl World {
         let seen = record.map_or(Generation(0), |record| record.generation);
         self.min_generation = self.min_generation.max(seen);
         self.store.ledger = Some(ObservedLedger { version: self.store.next_version(), record: None });
+        self.tell_watchers(false);
         self.reconfigure();
     }
 

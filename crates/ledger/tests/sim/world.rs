@@ -53,6 +53,8 @@ enum Event {
     Reply(RequestId, StoreReply),
     SawLease(Option<ObservedLease>),
     SawLedger(Option<ObservedLedger>),
+    /// The store can be reached again: its watches begin with what there is.
+    Relist,
     Called(usize, OperationId, Call),
 }
 
@@ -192,7 +194,7 @@ impl World {
             Happening::Store { node, process, id, request, answered } => {
                 let reply = self.store.apply(&request);
                 if matches!(reply, StoreReply::Written { .. }) {
-                    self.tell_watchers(&request);
+                    self.tell_watchers(matches!(request, StoreRequest::WriteLease { .. }));
                 }
                 if answered && self.nodes[node].process == process {
                     let delay = self.rng.millis(1..150);
@@ -228,6 +230,11 @@ impl World {
             Event::Reply(id, reply) => n.replica.reply(now, id, reply),
             Event::SawLease(lease) => n.replica.observe_lease(now, lease),
             Event::SawLedger(ledger) => n.replica.observe_ledger(now, ledger),
+            Event::Relist if n.cut_until > self.now => {}
+            Event::Relist => {
+                n.replica.observe_lease(now, self.store.lease.clone());
+                n.replica.observe_ledger(now, self.store.ledger.clone());
+            }
             Event::Called(client, operation, call) => {
                 let outcome = match &call {
                     Call::Checkout(request) => n.replica.checkout(now, request.clone()),
@@ -309,16 +316,16 @@ impl World {
         }
     }
 
-    fn tell_watchers(&mut self, request: &StoreRequest) {
+    fn tell_watchers(&mut self, lease: bool) {
         for node in 0..REPLICAS {
             if self.nodes[node].cut_until > self.now {
                 continue;
             }
             let slow = self.stormy() && self.rng.chance(5);
             let delay = self.rng.millis(1..if slow { 20_000 } else { 300 });
-            let event = match request {
-                StoreRequest::WriteLease { .. } => Event::SawLease(self.store.lease.clone()),
-                _ => Event::SawLedger(self.store.ledger.clone()),
+            let event = match lease {
+                true => Event::SawLease(self.store.lease.clone()),
+                false => Event::SawLedger(self.store.ledger.clone()),
             };
             self.after(delay, node, event);
         }
