@@ -263,6 +263,12 @@ impl Connect for Peering {
                 as BoxFuture<'static, Result<http::Response<Body>, ChannelError>>
         }))
     }
+
+    /// All other pods, the newest first; one that has ended may still be taken for one that is ready.
+    fn successors(&self) -> Vec<String> {
+        let pods: Vec<usize> = lock(&self.world.processes).keys().copied().collect();
+        pods.into_iter().rev().filter(|pod| *pod != self.pod).map(address).collect()
+    }
 }
 
 /// Where the replica of a pod is reached.
