@@ -1,10 +1,11 @@
 //! genie-lm: a license manager that lives in Kubernetes. One binary: operator, server, client.
 //!
-//! Dependencies point one way: `cli → operator, server → compile, license, api → genie-ledger`.
+//! Dependencies point one way: `cli → operator, server → compile, import, license, api → genie-ledger`.
 
 pub mod api;
 pub mod cli;
 pub mod compile;
+pub mod import;
 pub mod license;
 pub mod operator;
 pub mod pki;

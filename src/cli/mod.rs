@@ -12,6 +12,7 @@ mod completions;
 mod connection;
 mod crds;
 mod exit;
+mod import;
 mod install;
 mod keys;
 mod license;
@@ -75,6 +76,7 @@ subcommands! {
     Activate => activate,
     Install => install,
     Check => check,
+    Import => import,
     Crds => crds,
     Keys => keys,
     License => license,

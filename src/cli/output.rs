@@ -47,13 +47,22 @@ impl Output {
         document: &impl Serialize,
         tables: &[Vec<Vec<String>>],
     ) -> Result<(), Failure> {
-        match self.format {
-            Format::Table => {
-                self.text(&tables.iter().map(|table| columns(table)).collect::<Vec<_>>().join("\n"))
-            }
-            Format::Json => self.text(&format!("{}\n", json(document)?)),
-            Format::Yaml => self.text(&yaml(document)?),
-        }
+        self.text(&self.format(document, tables)?)
+    }
+
+    /// The same on stderr, for what goes beside an answer; a closed stderr is nobody's failure.
+    pub fn write_aside(&self, document: &impl Serialize, table: &[Vec<String>]) -> Result<(), Failure> {
+        let text = self.format(document, &[table.to_vec()])?;
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+        Ok(())
+    }
+
+    fn format(&self, document: &impl Serialize, tables: &[Vec<Vec<String>>]) -> Result<String, Failure> {
+        Ok(match self.format {
+            Format::Table => tables.iter().map(|table| columns(table)).collect::<Vec<_>>().join("\n"),
+            Format::Json => format!("{}\n", json(document)?),
+            Format::Yaml => yaml(document)?,
+        })
     }
 
     /// Writes text as it is.
