@@ -221,7 +221,7 @@ pub(super) fn offers(
         };
         let named = packages.get(&key(&license.vendor, &license.feature));
         match named.and_then(|named| enabled_by(license, named)) {
-            None => offers.add(&license.vendor, &license.feature, part, findings),
+            None => offers.add(&license.vendor, &license.feature, part),
             Some(package) => {
                 enabled.insert((&package.at.file, package.at.line));
                 offers.package(license, package, &part, findings);
@@ -267,12 +267,8 @@ impl Offers {
         &mut self.offers[at]
     }
 
-    fn add(&mut self, vendor: &str, name: &str, part: Part, findings: &mut Findings) {
+    fn add(&mut self, vendor: &str, name: &str, part: Part) {
         self.parts += 1;
-        if self.parts > MAX_PARTS {
-            let message = format!("{}: there are more than {MAX_PARTS} parts of packages", shown(name));
-            return findings.lost(&part.at, message, "import fewer files at a time");
-        }
         let at = self.features.get(&key(vendor, name)).copied();
         let offer = self.of(vendor);
         match at {
@@ -286,6 +282,11 @@ impl Offers {
     }
 
     fn package(&mut self, license: &License, package: &Package, part: &Part, findings: &mut Findings) {
+        if self.parts + package.components.len() > MAX_PARTS {
+            let name = shown(&package.name);
+            let message = format!("the package {name}: there are more than {MAX_PARTS} parts of packages");
+            return findings.lost(&license.at, message, "import fewer files at a time");
+        }
         let component = |component: &Component| Part {
             version: component.version.clone().unwrap_or_else(|| part.version.clone()),
             count: match component.count {
@@ -296,7 +297,7 @@ impl Offers {
             ..part.clone()
         };
         for each in &package.components {
-            self.add(&license.vendor, &each.feature, component(each), findings);
+            self.add(&license.vendor, &each.feature, component(each));
         }
         if package.suite {
             self.suite(license, package, part.clone());

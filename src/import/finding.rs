@@ -105,3 +105,27 @@ fn is_format(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
         | '\u{FFFE}' | '\u{FFFF}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_a_file_is_short_and_does_nothing_to_a_terminal() {
+        assert_eq!(shown("a\u{1b}[31mb\nc\u{202e}d\u{2028}e"), "a[31mbcde");
+        assert_eq!(shown(&"x".repeat(MAX_SHOWN + 1)).len(), MAX_SHOWN + 3);
+    }
+
+    #[test]
+    fn more_findings_than_are_kept_are_counted_and_mean_that_something_is_lost() {
+        let mut findings = Findings::default();
+        let at = |line| At { file: "a".into(), line };
+        (0..=10_001).for_each(|line| findings.note(&at(line), line));
+        let all = findings.finish(&["a".into()]);
+        assert_eq!(all.len(), MAX_FINDINGS + 1);
+        assert!(
+            all.iter()
+                .any(|finding| finding.message.starts_with("and 2 more findings") && !finding.carried_over)
+        );
+    }
+}

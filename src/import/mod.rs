@@ -34,6 +34,9 @@ use names::{LABEL, Names, label, pool_name};
 use pool::Imported;
 use reader::Format;
 
+/// Vendor daemons of one import; a site has a dozen.
+const MAX_POOLS: usize = 100;
+
 /// A file as it was read.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -144,6 +147,12 @@ fn manifests(
     }
     lines(licenses, findings);
     policies(rules, licenses, findings);
+    for offer in offers.iter().skip(MAX_POOLS) {
+        let Some(part) = offer.features.first().and_then(|feature| feature.parts.first()) else { continue };
+        let message = format!("{}: there are more than {MAX_POOLS} vendor daemons", shown(&offer.vendor));
+        findings.lost(&part.at, message, "import its lines from a file of their own");
+    }
+    let offers = &offers[..offers.len().min(MAX_POOLS)];
     let (mut products, mut pools) = (Names::default(), Names::default());
     Ok(offers.iter().map(|offer| manifest(offer, choice, &mut products, &mut pools, findings)).collect())
 }

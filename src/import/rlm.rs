@@ -50,7 +50,7 @@ fn license(at: &At, fields: &[Word]) -> Result<License, &'static str> {
     };
     let kind = count.text.to_ascii_lowercase();
     if kind.starts_with("token") || kind.starts_with("meter") {
-        return Err("genie-lm has no tokens and no meters");
+        return Err("its count is of tokens or of a meter, and genie-lm has neither");
     }
     if kind != "single" {
         return reader::license(at, [vendor, feature, version, end, count], rest);

@@ -143,6 +143,16 @@ fn vendors_have_a_pool_each_and_chosen_names_are_for_one() {
 }
 
 #[test]
+fn more_vendors_than_one_import_takes_are_told() {
+    let lines: String = (1..=101).map(|n| format!("INCREMENT a v{n} 1.0 permanent 1\n")).collect();
+    let import = license(&lines);
+    assert_eq!(checked(&import).pools.len(), 100);
+    assert!(
+        findings(&import).iter().any(|finding| finding.starts_with("a.lic:101: not carried over: v101: "))
+    );
+}
+
+#[test]
 fn more_features_than_a_pool_can_have_are_told_one_by_one() {
     let lines: String = (1..=130).map(|n| format!("INCREMENT f{n} v 1.0 permanent 1\n")).collect();
     let import = license(&lines);
@@ -230,7 +240,7 @@ proptest! {
     #[test]
     fn whatever_is_read_the_manifests_pass_the_check(bytes in prop_oneof![soup(), prop::collection::vec(any::<u8>(), 0..400)], options in soup()) {
         let options = source("o", options);
-        let import = flexnet(&[source("a", bytes.clone())], Some(&options), &Choice::default(), TODAY).unwrap();
+        let import = flexnet(&[source("a\nb: c", bytes.clone())], Some(&options), &Choice::default(), TODAY).unwrap();
         checked_or_empty(&import);
         checked_or_empty(&rlm(&[source("a", bytes.clone())], &Choice::default(), TODAY).unwrap());
         super::lmstat(&bytes);
