@@ -1,6 +1,7 @@
 //! The command line against the real server, as a user has it: processes, files, signals and exit codes.
 
 mod harness;
+mod import;
 mod install;
 mod license;
 mod loss;
