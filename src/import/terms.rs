@@ -2,13 +2,22 @@
 
 use super::{
     date::date,
-    model::{Keyword, Term},
+    model::{Keyword, Term, is_any_host},
     text::Word,
 };
 
-/// The terms of the words after the fixed fields. Keywords are of any case.
+/// The terms of the words after the fixed fields. Keywords are of any case. In the oldest form three words have no
+/// keyword: the license key, the vendor's string in quotes, and the host.
 pub(super) fn terms(words: &[Word]) -> Vec<Keyword> {
-    words.iter().map(|word| Keyword { text: word.text.clone(), term: term(word) }).collect()
+    let mut has_key = false;
+    let mut keyword = |word: &Word| {
+        let mut term = term(word);
+        if term == Term::Signature && word.pair().is_none() && std::mem::replace(&mut has_key, true) {
+            term = Term::HostId(word.text.clone());
+        }
+        Keyword { text: word.text.clone(), term }
+    };
+    words.iter().map(&mut keyword).collect()
 }
 
 /// Whether a line has a signature. Before the seventh word only keywords can be one.
@@ -20,8 +29,10 @@ pub(super) fn is_signed(words: &[Word]) -> bool {
 fn term(word: &Word) -> Term {
     let (key, value) = word.pair().unwrap_or((&word.text, ""));
     if word.quoted {
-        // Before keywords there were, the vendor's string had a place of its own.
         return Term::VendorString(word.text.clone());
+    }
+    if is_any_host(&word.text) {
+        return Term::HostId(word.text.clone());
     }
     known(&key.to_ascii_lowercase(), value).unwrap_or_else(|| {
         if word.pair().is_none() && is_license_key(&word.text) { Term::Signature } else { Term::Unknown }
@@ -76,4 +87,32 @@ fn list(value: &str) -> Vec<String> {
 /// The license key of older versions: 12 to 40 hexadecimal digits, or 0 where there is none.
 fn is_license_key(word: &str) -> bool {
     word == "0" || ((8..=64).contains(&word.len()) && word.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::text::lines;
+
+    fn read(text: &str) -> Vec<Term> {
+        terms(&lines(text, |_| false)[0].words).into_iter().map(|word| word.term).collect()
+    }
+
+    #[test]
+    fn the_oldest_form_has_a_key_a_string_and_a_host_without_keywords() {
+        let (vendor, host) =
+            (Term::VendorString("tier gold".to_owned()), Term::HostId("0011AA22BB33".to_owned()));
+        assert_eq!(read("AB12CD34EF56 \"tier gold\" 0011AA22BB33"), [Term::Signature, vendor, host]);
+        assert_eq!(read("0 DEMO"), [Term::Signature, Term::HostId("DEMO".to_owned())]);
+    }
+
+    #[test]
+    fn keywords_are_of_any_case_and_their_values_are_checked() {
+        assert_eq!(
+            read("Borrow overdraft=3 LINGER=soon"),
+            [Term::Borrow(None), Term::Overdraft(3), Term::Malformed]
+        );
+        assert_eq!(read("SUPERSEDE=\"a b\""), [Term::Supersede(vec!["a".to_owned(), "b".to_owned()])]);
+        assert_eq!(read("SPEED=fast whatever"), [Term::Unknown, Term::Unknown]);
+    }
 }
