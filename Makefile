@@ -11,7 +11,7 @@ CLUSTER := tools/cluster/cluster.sh
 # Tests that a plain `cargo test` leaves out (test = false), since they need a cluster.
 DEEP_TESTS := $(patsubst tests/%/main.rs,--test %,$(wildcard tests/controlplane/main.rs tests/cluster/main.rs))
 
-.PHONY: help build demo test model-check generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
+.PHONY: help build demo test model-check sim generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
   image helm-lint cluster-up cluster-down
 
 help: ## This list
@@ -57,6 +57,11 @@ unit: ## Tests that need nothing: unit tests and tests/contract
 model-check: ## The long model check of the seat protocol: states, depth and time of each world; an hour
 	GENIE_MODEL=long CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true $(CARGO) test --locked --release -p genie-ledger \
 	  --test model -- --nocapture --test-threads 2
+
+sim: ## Whole servers under faults, in memory: SEEDS=100000 worlds, or SEED=17 with its log
+	$(if $(SEED),GENIE_SIM_SEED=$(SEED) $(CARGO) test --locked,GENIE_SIM_SEEDS=$(or $(SEEDS),10000) \
+	  CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_LTO=off $(CARGO) test --locked --release) \
+	  -p genie-lm --lib server::sim::clients -- --nocapture
 
 controlplane: ## Tests against a real API server, started for them (tests/controlplane)
 	tools/controlplane.sh

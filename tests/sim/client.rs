@@ -13,7 +13,10 @@ use super::api::{FEATURE, GRANTS, PRODUCT};
 use super::judge::Belief;
 use super::machine::Machine;
 use super::network::Dialing;
-use super::world::{True, World, lock};
+use super::world::{Broken, True, World, lock};
+
+/// How many clients wait for a seat all the time.
+const EAGER: usize = 2;
 
 /// The world's chance, as a client draws from it.
 struct Drawn(World);
@@ -69,7 +72,8 @@ impl App {
 
     pub(crate) async fn live(self) {
         while self.world.now() < self.end {
-            let pause = self.world.millis(0..15_000);
+            // Some take whatever is free as soon as it is.
+            let pause = self.world.millis(if self.number < EAGER { 200..1_500 } else { 0..30_000 });
             self.machine.sleep_until(self.machine.shows() + pause).await;
             let (renders, more) = (self.world.happens(300), self.world.happens(150));
             let want = Checkout {
@@ -77,25 +81,26 @@ impl App {
                 count: if more { 2 } else { 1 },
                 ..Checkout::default()
             };
+            let asked = self.world.now();
             match self.client.checkout(want.clone()).await {
-                Ok(session) => self.hold(session, &want).await,
+                Ok(session) => self.hold(session, &want, asked).await,
                 Err(error) => self.note(|| format!("no seat: {error}")),
             }
         }
     }
 
-    async fn hold(&self, session: Session, want: &Checkout) {
+    async fn hold(&self, session: Session, want: &Checkout, asked: True) {
         let now = self.world.now();
         let limits = [true, self.grant == "b", !want.features.is_empty()];
         let belief = Belief { client: self.number, from: now, to: now, count: want.count, limits };
         let belief = lock(&self.world.judge).begin(belief);
         self.note(|| format!("holds {} of {limits:?}", want.count));
-        let stays = if self.world.happens(600) { self.world.millis(1_000..90_000) } else { self.end };
+        let stays = if self.world.happens(750) { self.world.millis(1_000..60_000) } else { self.end };
         let leaves = self.machine.shows() + stays.min(self.end.saturating_sub(now)) * 9 / 10;
         let mut state = session.watch();
         loop {
             let said = state.borrow_and_update().clone();
-            if !self.believes(belief, said) {
+            if !self.believes(belief, said, asked) {
                 return;
             }
             tokio::select! {
@@ -105,7 +110,7 @@ impl App {
             }
         }
         // R7: it is forgotten before anything is sent.
-        self.holds_until(belief, |_, now| now);
+        self.holds_until(belief, True::min);
         if self.world.happens(800) {
             let told = session.checkin().await;
             self.note(|| format!("gave back: {:?}", told.is_ok()));
@@ -113,11 +118,17 @@ impl App {
     }
 
     /// Takes what a seat says of itself; whether it is held still.
-    fn believes(&self, belief: usize, said: State) -> bool {
+    fn believes(&self, belief: usize, said: State, asked: True) -> bool {
         match said {
             State::Valid { until } | State::CutOff { until, .. } => {
                 let until = until.since(BootInstant::from_boot(Duration::ZERO));
+                let from = lock(&self.world.judge).beliefs[belief].from;
                 let truly = self.machine.truly(until);
+                let truly = match self.world.broken {
+                    Some(Broken::CountsFromAnswer) => truly + (from - asked),
+                    Some(Broken::CountsInFull) => truly + truly.saturating_sub(self.world.now()) / 9,
+                    _ => truly,
+                };
                 self.note(|| format!("holds it until {:.3}", truly.as_secs_f64()));
                 self.holds_until(belief, |_, _| truly);
                 true

@@ -38,10 +38,20 @@ pub(crate) struct Judge {
 /// What a history came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
+    pub(crate) ownerships: u64,
     pub(crate) sessions: u64,
     /// Moments at which all that was allowed was held.
     pub(crate) full: u64,
     pub(crate) lost: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ownerships += other.ownerships;
+        self.sessions += other.sessions;
+        self.full += other.full;
+        self.lost += other.lost;
+    }
 }
 
 impl Judge {

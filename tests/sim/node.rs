@@ -238,7 +238,7 @@ async fn handle(world: World, pod: usize, request: StoreRequest, answer: oneshot
     let pod = Party::Pod(pod);
     let late = world.happens(weather.late);
     sleep(world.millis(if late { 2_000..45_000 } else { 1..150 })).await;
-    if world.blocked(pod, Party::Api) || world.happens(weather.lost / 3) {
+    if world.blocked(pod, Party::Api) || world.happens(weather.lost) {
         return;
     }
     let reply = world.carry_out(&request);

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::network::Party;
 use super::node::Process;
-use super::world::{True, World, lock};
+use super::world::{Broken, True, World, lock};
 
 /// The most of one trouble in fair weather.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl World {
     /// All kinds of trouble, one after the other and on top of each other, until `end`.
     pub(crate) async fn storm(&self, end: True) {
-        let longest_pause = self.pick(&[10_000, 25_000, 60_000]);
+        let longest_pause = self.pick(&[15_000, 40_000, 90_000]);
         loop {
             sleep(self.millis(1_000..longest_pause)).await;
             if self.now() >= end {
@@ -27,7 +27,7 @@ impl World {
             let Some(process) = self.any() else { continue };
             match self.below(100) {
                 0..16 => self.freeze(&process, 120_000, left),
-                16..32 => self.cut_from_api(&process, 70_000, left),
+                16..32 => self.cut_from_api(&process, 180_000, left),
                 32..40 => self.cut_peers(&process, left),
                 40..46 => self.cut_client(&process, left),
                 46..60 => self.crash(&process, left),
@@ -88,6 +88,9 @@ impl World {
         let by = self.so_long(most, left);
         self.note(|| format!("p{} stands still for {by:?}", process.pid));
         process.machine.freeze(by);
+        if self.broken == Some(Broken::StillCalledEnded) {
+            lock(&self.evidence).insert(process.pid, self.now());
+        }
         if self.happens(300) {
             process.machine.step_wall(self.below(200_000) as i64 - 100_000);
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use genie_ledger::Role;
 use tokio::time::Instant;
 
 use super::api::Api;
@@ -45,6 +46,21 @@ impl Weather {
         Self { lost: 3, slow: 0, doubled: 10, unanswered: 10, late: 0, behind: 10, stalls: 0 };
 }
 
+/// A rule that somebody outside the ledger does not keep, to see that the judge notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// R7: clients count from the answer.
+    CountsFromAnswer,
+    /// R7: a client uses its seat for as long as the server counts it, with ρ not subtracted.
+    CountsInFull,
+    /// R3: the API server takes any write of the Lease, whatever was there.
+    LeaseUnversioned,
+    /// R3: it takes any write of the ledger.
+    LedgerUnversioned,
+    /// R6: a process that stands still is said to have ended.
+    StillCalledEnded,
+}
+
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct World(Arc<Shared>);
@@ -62,6 +78,7 @@ pub(crate) struct Shared {
     rng: Mutex<Rng>,
     log: Mutex<Option<Vec<String>>>,
     weather: Mutex<Weather>,
+    pub(crate) broken: Option<Broken>,
     pub(crate) api: Mutex<Api>,
     pub(crate) roads: Mutex<Roads>,
     /// Which process runs in each pod, by the pod's number.
@@ -78,12 +95,13 @@ pub(crate) struct Shared {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, weather: Weather, logs: bool, api: Api) -> Self {
+    pub(crate) fn new(seed: u64, weather: Weather, logs: bool, broken: Option<Broken>, api: Api) -> Self {
         Self(Arc::new(Shared {
             began: Instant::now(),
             rng: Mutex::new(Rng::new(seed)),
             log: Mutex::new(logs.then(Vec::new)),
             weather: Mutex::new(weather),
+            broken,
             api: Mutex::new(api),
             roads: Mutex::default(),
             processes: Mutex::default(),
@@ -149,19 +167,18 @@ impl World {
         lock(&self.processes).get(&pod).cloned()
     }
 
-    /// Notes for the judge what may be out now: after each write, change of a plan, and end of a process.
+    /// Notes for the judge what may be out now: after each write, change of a plan, and end of a process. An owner that
+    /// has not heard of a lowered cap goes by the old one.
     pub(crate) fn reckon(&self) {
-        let mut caps = [0; LIMITS.len()];
-        let mut promised = [None; LIMITS.len()];
-        {
+        let (mut caps, promised, holder) = {
             let api = lock(&self.api);
-            for (i, name) in LIMITS.into_iter().enumerate() {
-                (caps[i], promised[i]) = (api.plan.caps[i], api.promised(name));
-            }
-        }
+            (api.plan.caps, LIMITS.map(|name| api.promised(name)), api.holder())
+        };
         for process in lock(&self.processes).values() {
-            for (cap, old) in caps.iter_mut().zip(process.caps()) {
-                *cap = old.max(*cap);
+            if process.pool.role() == Role::Owner || holder == Some(process.pid) {
+                for (cap, old) in caps.iter_mut().zip(process.caps()) {
+                    *cap = old.max(*cap);
+                }
             }
         }
         lock(&self.judge).allow(self.now(), caps, promised);
