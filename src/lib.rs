@@ -9,4 +9,5 @@ pub mod import;
 pub mod license;
 pub mod operator;
 pub mod pki;
+mod rewatch;
 pub mod server;

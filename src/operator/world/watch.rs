@@ -21,7 +21,10 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::{Triggers, World, triggers::Pulls};
-use crate::operator::{metrics::Metrics, names, out_of_service::NodeState};
+use crate::{
+    operator::{metrics::Metrics, names, out_of_service::NodeState},
+    rewatch::Again,
+};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Start = Box<dyn FnOnce(Arc<World>, Triggers) -> (Task, Ready) + Send>;
@@ -144,7 +147,7 @@ async fn run<K: Watchable>(
     metrics: Arc<Metrics>,
 ) {
     let kind = <K as Resource>::kind(&());
-    let events = stream.default_backoff().modify(forget).reflect(writer);
+    let events = stream.backoff(Again).modify(forget).reflect(writer);
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

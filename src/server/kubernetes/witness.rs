@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::Config;
 use super::pods::Pods;
+use crate::rewatch::Again;
 use crate::server::pool::Pool;
 
 /// See the module. One for a process; its copies share one watch.
@@ -64,7 +65,7 @@ impl Witness {
 
 async fn follow(api: Api<Pod>, selector: String, pods: watch::Sender<Pods>) {
     let config = watcher::Config::default().labels(&selector);
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, config).backoff(Again));
     loop {
         let event = tokio::select! {
             event = events.try_next() => event,

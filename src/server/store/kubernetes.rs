@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{Observation, Store};
 use crate::api::{SeatLedger, SeatLedgerStatus};
 use crate::license::LedgerId;
+use crate::rewatch::Again;
 
 /// Deadline of one request: three fit between two Lease renewals and the end of a Lease.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -160,7 +161,7 @@ pub(crate) async fn watch_named<K, T>(
         + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, config).backoff(Again));
     let mut listed = false;
     loop {
         let event = tokio::select! {
