@@ -12,7 +12,7 @@ CLUSTER := tools/cluster/cluster.sh
 DEEP_TESTS := $(patsubst tests/%/main.rs,--test %,$(wildcard tests/controlplane/main.rs tests/cluster/main.rs))
 
 .PHONY: help build demo test model-check sim generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
-  image helm-lint cluster-up cluster-down
+  e2e-long image helm-lint cluster-up cluster-down
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ controlplane: ## Tests against a real API server, started for them (tests/contro
 
 e2e: ## Tests with real pods: on KUBECONFIG's cluster, or on nodes of its own (root on Debian)
 	tools/e2e.sh
+
+e2e-long: ## With pods of its own: ten minutes without the API server; a quarter of an hour
+	tools/e2e.sh --ignored --nocapture
 
 image: ## The container image, with buildah
 	tools/image/build.sh

@@ -11,13 +11,14 @@ run_tests() {
 }
 
 if [ -n "${KUBECONFIG:-}" ]; then
-  for name in GENIE_LM_IMAGE GENIE_LM_IMAGE_NEXT GENIE_LM_SHELL_IMAGE; do
+  for name in GENIE_LM_IMAGE GENIE_LM_IMAGE_NEXT GENIE_LM_WITNESS_IMAGE GENIE_LM_SHELL_IMAGE; do
     [ -n "${!name:-}" ] || {
       cat >&2 <<'TEXT'
-e2e: KUBECONFIG is set. Set three images, too, which that cluster has or can pull:
-  GENIE_LM_IMAGE        this version (tools/image/build.sh or the Dockerfile)
-  GENIE_LM_IMAGE_NEXT   the same under another tag, to roll over to
-  GENIE_LM_SHELL_IMAGE  any that has sh and date, such as busybox
+e2e: KUBECONFIG is set. Set four images, too, which that cluster has or can pull:
+  GENIE_LM_IMAGE          this version (tools/image/build.sh or the Dockerfile)
+  GENIE_LM_IMAGE_NEXT     the same under another tag, to roll over to
+  GENIE_LM_WITNESS_IMAGE  the application of the tests (tools/image/app.sh)
+  GENIE_LM_SHELL_IMAGE    any that has sh and date, such as busybox
 TEXT
       exit 1
     }
@@ -25,6 +26,9 @@ TEXT
   if [ -z "${GENIE_LM_CLUSTER_AUDIT:-}" ]; then
     echo "e2e: NOT TESTED here: that an idle cluster is not written to. It is judged by the API server's audit log; set GENIE_LM_CLUSTER_AUDIT to its path" >&2
     set -- --skip quiet "$@"
+  fi
+  if [ -z "${GENIE_LM_CLUSTER_STATE:-}" ]; then
+    echo "e2e: NOT TESTED here: that seats outlive a restart of etcd and the API server, and a restored etcd. Only a cluster that tools/cluster started is stopped; set GENIE_LM_CLUSTER_STATE to its state directory" >&2
   fi
   run_tests "$@"
   exit
@@ -58,10 +62,14 @@ image() {
 mkdir -p "$state.images"
 this=$(image "")
 next=$(image -next)
-tools/cluster/cluster.sh nodes 2 up --state "$state"
+witness=example.test/witness:1
+tools/image/app.sh --tag "$witness" --out "$state.images/witness.tar"
+# What is said of a restored store rests on what was stored.
+ETCD_FSYNC=1 tools/cluster/cluster.sh nodes 2 up --state "$state"
 for archive in "$state.images"/*.tar; do
   tools/cluster/cluster.sh nodes load-image "$archive" --state "$state"
 done
-export KUBECONFIG=$state/admin.kubeconfig GENIE_LM_CLUSTER_AUDIT=$state/audit.log
-export GENIE_LM_IMAGE=$this GENIE_LM_IMAGE_NEXT=$next GENIE_LM_SHELL_IMAGE=example.test/busybox:1
+export KUBECONFIG=$state/admin.kubeconfig GENIE_LM_CLUSTER_AUDIT=$state/audit.log GENIE_LM_CLUSTER_STATE=$state
+export GENIE_LM_IMAGE=$this GENIE_LM_IMAGE_NEXT=$next GENIE_LM_WITNESS_IMAGE=$witness
+export GENIE_LM_SHELL_IMAGE=example.test/busybox:1
 run_tests "$@"

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::judge;
 use crate::kit::{self, Namespace, attempt, eventually, helm, kubectl, setting};
 
 #[test]
@@ -49,7 +48,7 @@ fn a_pool_and_a_grant_become_a_server_and_a_secret_that_an_app_runs_with() {
     }
     assert_eq!(world.get(&["secret", "cad-team-license"])["type"], "servicebinding.io/genie-lm");
 
-    world.apply(&kit::app("holder", "cad-team", "--feature render", &judge::script(100_000)));
+    world.apply(&kit::app("holder", "cad-team", "--feature render", &kit::beating(100_000)));
     world.wait("pod/holder", "Ready");
     eventually("the holder runs", kit::PATIENCE, || log(&world, "holder").contains("RUN beat").then_some(()));
     eventually("kubectl shows the seat in use", kit::PATIENCE, || {
@@ -126,7 +125,7 @@ fn upgrade_keeps_seats_and_uninstall_keeps_what_was_bought() {
     world.apply(&kit::pool("cad", "acme-cad", 1, ""));
     world.wait("lpool/cad", "Ready");
     world.wait("lgrant/cad-team", "Ready");
-    world.apply(&kit::app("holder", "cad-team", "--feature render", &judge::script(100_000)));
+    world.apply(&kit::app("holder", "cad-team", "--feature render", &kit::beating(100_000)));
     eventually("the holder runs", kit::PATIENCE, || log(&world, "holder").contains("RUN beat").then_some(()));
 
     let flags = kit::image_flags(&setting("GENIE_LM_IMAGE_NEXT"));

@@ -78,6 +78,14 @@ pub(crate) fn eventually<T>(what: &str, patience: Duration, mut holds: impl FnMu
     }
 }
 
+/// Lets time pass, where what is watched is a time.
+pub(crate) fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
 /// The flags of every installation: the image of this version.
 pub(crate) fn image_flags(image: &str) -> Vec<String> {
     let (repository, tag) = image.rsplit_once(':').expect("GENIE_LM_IMAGE has a tag");
@@ -195,6 +203,11 @@ spec:
 ---
 "
     )
+}
+
+/// What an application says while it runs: `RUN begin`, and `RUN beat` five times a second, `beats` times.
+pub(crate) fn beating(beats: u32) -> String {
+    format!("echo RUN begin; i=0; while [ $i -lt {beats} ]; do sleep 0.2; echo RUN beat; i=$((i+1)); done")
 }
 
 /// A pool, and a grant of the same name with `-team` behind it.

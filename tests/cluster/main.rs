@@ -4,8 +4,13 @@
 //! would disturb what another measures.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod faults;
+mod hands;
 mod journey;
 mod judge;
 mod kit;
+mod outage;
 mod quiet;
-mod takeover;
+mod report;
+mod store;
+mod witness;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::judge;
 use crate::kit::{self, Namespace, SYSTEM, eventually, setting};
 
 const SILENCE: Duration = Duration::from_secs(60);
@@ -18,7 +17,7 @@ fn a_settled_world_writes_nothing_but_leases_for_a_minute() {
     world.apply(&kit::pool("cad", "acme-cad", 3, ""));
     world.wait("lpool/cad", "Ready");
     world.wait("lgrant/cad-team", "Ready");
-    let script = judge::script(100_000);
+    let script = kit::beating(100_000);
     for name in ["one", "two"] {
         world.apply(&kit::app(name, "cad-team", "--feature render", &script));
     }
@@ -41,10 +40,7 @@ fn a_settled_world_writes_nothing_but_leases_for_a_minute() {
         from = seen;
         Some(())
     });
-    let deadline = Instant::now() + SILENCE;
-    while Instant::now() < deadline {
-        std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
-    }
+    kit::pass(SILENCE);
     let lines = read(&audit);
     let writes: Vec<String> =
         lines[from..].iter().filter(|line| ours(&world, line)).map(ToString::to_string).collect();

@@ -5,6 +5,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/tools/image/archive.sh"
+. "$root/tools/image/program.sh"
 version=$(awk -F'"' '/^\[workspace\.package\]/ { here = 1 } here && /^version = / { print $2; exit }' "$root/Cargo.toml")
 tag=ghcr.io/genie-lm/genie-lm:$version out=$root/target/image/genie-lm.tar
 # Every node that runs a server fetches the image, and every pod that brings the program in unpacks it.
@@ -18,23 +19,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# With the target named, the flag is for the program alone: build scripts and macros stay dynamic, as they must.
-build_program() {
-  local host
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo build --release --locked --target "$host" --bin genie-lm >&2)
-  echo "${CARGO_TARGET_DIR:-$root/target}/$host/release/genie-lm"
-}
-
-program=${GENIE_LM_BIN:-}
-[ -n "$program" ] || program=$(build_program)
-[ -x "$program" ] || { echo "build.sh: there is no program at '$program'" >&2; exit 1; }
-# A program that asks for an interpreter is not static, and an empty image has none.
-if readelf --program-headers "$program" | grep -q INTERP; then
-  echo "build.sh: '$program' is not static: build it with RUSTFLAGS='-C target-feature=+crt-static' and --target" >&2
-  exit 1
-fi
+program=$(static_program bin genie-lm "${GENIE_LM_BIN:-}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 strip -o "$work/genie-lm" "$program"
