@@ -33,7 +33,7 @@ etcd_save() { etcdctl --endpoints "$(<"$state/etcd.url")" snapshot save "$1" >>"
 # Sets the store back to a snapshot. Revisions go on far above any that was seen, as Kubernetes wants it: a watch that
 # stood at a revision of the time that is undone begins anew.
 etcd_restore() {
-  local peer
+  local peer name
   peer=$(<"$state/etcd.peer")
   [ -f "$1" ] || die "there is no snapshot $1"
   rm -rf "$state/etcd.restored"
@@ -46,6 +46,14 @@ etcd_restore() {
   mv "$state/etcd.restored" "$state/etcd"
   start etcd
   start apiserver
+  # Controllers remember what they saw of the time that is undone, and wait for it: Kubernetes wants them started again.
+  # Before /readyz they are refused, and exit.
+  wait_for 90 "the API server is ready again" apiserver kube get --raw /readyz
+  for name in controller-manager scheduler; do
+    [ -f "$state/run/$name.command" ] || continue
+    stop "$name"
+    start "$name"
+  done
 }
 
 start_apiserver() {
