@@ -44,6 +44,24 @@ async fn keys_and_authority_stay_over_a_restart() {
 }
 
 #[tokio::test]
+async fn ledgers_that_were_moved_away_are_known_to_be_lost_and_no_seat_is_given_twice() {
+    let mut server = Server::start();
+    let mut seats = Vec::new();
+    for _ in 0..3 {
+        seats.push(server.checkout("team-a", &[]).await);
+    }
+    assert!(seats.iter().all(|seat| seat["verdict"] == "AUTHORIZED"), "{seats:?}");
+    assert!(server.stop().success());
+    fs::rename(server.data().join("ledgers"), server.data().join("moved")).unwrap();
+    let server = server.kill_and_restart();
+    assert_eq!(server.checkout("team-a", &[]).await["code"], "RECOVERING");
+    for seat in &seats {
+        assert_eq!(server.renew(seat).await["verdict"], "AUTHORIZED");
+    }
+    assert_eq!(server.checkout("team-a", &[]).await["code"], "RECOVERING");
+}
+
+#[tokio::test]
 async fn a_mac_key_that_has_served_its_time_gives_way_and_sessions_go_on() {
     let server = Server::start();
     let seat = server.checkout("team-a", &[]).await;

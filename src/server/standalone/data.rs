@@ -76,8 +76,9 @@ impl DataDir {
         }
     }
 
-    pub(super) fn ledgers(&self) -> PathBuf {
-        self.path.join("ledgers")
+    /// The directory itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn tls(&self) -> PathBuf {

@@ -162,7 +162,7 @@ impl Pools {
 
     fn begin(&mut self, view: PlanView) -> Result<(), FileStoreError> {
         let id = view.ledger.clone();
-        let store = FileStore::open(&self.data.ledgers(), &id)?;
+        let store = FileStore::open(self.data.path(), &id)?;
         let view = view.with_min_generation(store.generation());
         // The lock on the data directory proves that whoever wrote this record has ended (R6b).
         let previous = store.record().map(|record| record.holder.nonce);

@@ -1,8 +1,9 @@
 //! The store of standalone mode: one file a ledger, and a Lease that the lock on the data directory stands for.
 //!
 //! A write is: temporary file, fsync, rename, fsync of the directory; acknowledged after that. The lock proves that
-//! no other process writes, so the Lease lives in memory and dies with the process. A second file remembers the
-//! generation, before the ledger has it: a ledger that is missing, or set back, is known to be (R3, R11).
+//! no other process writes, so the Lease lives in memory and dies with the process. A second file, in a folder of its
+//! own, remembers the generation before the ledger has it: a ledger that is missing, or set back, by itself or with the
+//! whole folder of ledgers, is known to be (R3, R11).
 
 mod disk;
 #[cfg(test)]
@@ -25,6 +26,9 @@ use super::Store;
 use crate::license::LedgerId;
 use disk::{Disk, DiskFile, RealDisk};
 
+/// The folders of the data directory that this writes.
+const LEDGERS: &str = "ledgers";
+const GENERATIONS: &str = "generations";
 /// Largest ledger file that is read: four times what [`genie_ledger`] can make of its largest plan.
 const MAX_FILE: u64 = 8 << 20;
 
@@ -56,7 +60,6 @@ struct Inner<D> {
 }
 
 struct Files {
-    folder: PathBuf,
     ledger: PathBuf,
     generation: PathBuf,
 }
@@ -72,35 +75,43 @@ struct State {
 }
 
 impl FileStore {
-    /// Opens the ledger of `id` below `directory`. The caller holds the lock on the data directory.
-    pub(crate) fn open(directory: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
-        Self::open_on(RealDisk, directory, id)
+    /// Opens the ledger of `id` in the data directory. The caller holds the lock on it.
+    pub(crate) fn open(data: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
+        Self::open_on(RealDisk, data, id)
     }
 }
 
 impl<D: Disk> FileStore<D> {
-    fn open_on(disk: D, directory: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
-        let folder = directory.join(&*id.namespace);
-        let ledger = folder.join(format!("{}.json", id.product));
-        let generation = folder.join(format!("{}.generation", id.product));
-        disk.create_folder(&folder).map_err(|error| io_error("create", &folder, error))?;
+    fn open_on(disk: D, data: &Path, id: &LedgerId) -> Result<Self, FileStoreError> {
+        let (ledgers, generations) = (data.join(LEDGERS), data.join(GENERATIONS));
+        let files = Files {
+            ledger: ledgers.join(&*id.namespace).join(format!("{}.json", id.product)),
+            generation: generations.join(&*id.namespace).join(&*id.product),
+        };
+        for folder in [&files.ledger, &files.generation].map(|file| folder(file)) {
+            disk.create_folder(folder).map_err(|error| io_error("create", folder, error))?;
+        }
         // The way to a new folder is as durable as what will be in it.
-        for folder in [directory, directory.parent().unwrap_or(directory)] {
+        for folder in [&ledgers, &generations, data] {
             disk.sync_folder(folder).map_err(|error| io_error("sync", folder, error))?;
         }
-        let begun = read(&disk, &generation, |error| FileStoreError::NoGeneration {
-            path: generation.clone(),
-            ledger: ledger.clone(),
-            error,
-        })?;
-        let record = read(&disk, &ledger, |error| FileStoreError::Broken { path: ledger.clone(), error })?;
+        let witness = |path: &Path| {
+            let (path, ledger) = (path.to_owned(), files.ledger.clone());
+            read(&disk, &path.clone(), |error| FileStoreError::NoGeneration { path, ledger, error })
+        };
+        let begun: Option<Generation> = match witness(&files.generation)? {
+            Some(generation) => Some(generation),
+            // Where it was at first.
+            None => witness(&files.ledger.with_extension("generation"))?,
+        };
+        let record =
+            read(&disk, &files.ledger, |error| FileStoreError::Broken { path: files.ledger.clone(), error })?;
         let state = State {
             generation: begun.unwrap_or_default(),
             lease: (0, LeaseRecord::default()),
             ledger: (0, record),
             undecided: None,
         };
-        let files = Files { folder, ledger, generation };
         Ok(Self(Arc::new(Inner { disk, files, state: Mutex::new(state) })))
     }
 
@@ -184,7 +195,7 @@ impl<D: Disk> Inner<D> {
         file.write_all(&serde_json::to_vec(content)?)?;
         file.sync()?;
         self.disk.rename(temporary, path)?;
-        self.disk.sync_folder(&self.files.folder)
+        self.disk.sync_folder(folder(path))
     }
 }
 
@@ -196,6 +207,10 @@ impl<D: Disk> Store for FileStore<D> {
     }
 }
 
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
+}
+
 fn version(number: u64) -> Version {
     Version(number.to_string().into())
 }
@@ -203,7 +218,7 @@ fn version(number: u64) -> Version {
 fn read<T: DeserializeOwned>(
     disk: &impl Disk,
     path: &Path,
-    broken: impl Fn(String) -> FileStoreError,
+    broken: impl FnOnce(String) -> FileStoreError,
 ) -> Result<Option<T>, FileStoreError> {
     let bytes = disk.read(path, MAX_FILE + 1).map_err(|error| io_error("read", path, error))?;
     let Some(bytes) = bytes else { return Ok(None) };

@@ -17,8 +17,8 @@ fn id() -> LedgerId {
     LedgerId { namespace: "default".into(), product: "acme-cad".into() }
 }
 
-fn folder() -> &'static Path {
-    Path::new("/data/ledgers")
+fn data() -> &'static Path {
+    Path::new("/data")
 }
 
 fn record(generation: u64, seq: u64, promised: u32, borrowed: &[&str]) -> Record {
@@ -91,7 +91,7 @@ fn live(disk: &SimulatedDisk, write: Write) -> Knows {
         let begins = record.generation > store.as_ref().map_or(Generation(0), FileStore::generation);
         if begins {
             // A new process: it knows what it finds.
-            let Ok(opened) = FileStore::open_on(disk.clone(), folder(), &id()) else { break };
+            let Ok(opened) = FileStore::open_on(disk.clone(), data(), &id()) else { break };
             assert!(knows.allows(&opened.record()), "{knows:?}, and found {:?}", opened.record());
             store = Some(opened);
         }
@@ -115,7 +115,7 @@ fn live(disk: &SimulatedDisk, write: Write) -> Knows {
 
 /// What is wrong with what the next start finds, if anything.
 fn judge(disk: &SimulatedDisk, knows: &Knows) -> Result<(), String> {
-    let store = FileStore::open_on(disk.clone(), folder(), &id()).map_err(|error| error.to_string())?;
+    let store = FileStore::open_on(disk.clone(), data(), &id()).map_err(|error| error.to_string())?;
     let found = store.record();
     if !knows.allows(&found) {
         return Err(format!("found {found:?}, which is neither acknowledged nor sent later: {knows:?}"));
@@ -130,13 +130,13 @@ fn judge(disk: &SimulatedDisk, knows: &Knows) -> Result<(), String> {
     // The next owner fences, over whatever lies about on the disk.
     let next = record(generation.0.max(store.generation().0) + 1, 8, 3, &[]);
     store.0.write(&mut store.0.state(), next.clone()).map_err(|error| error.to_string())?;
-    let store = FileStore::open_on(disk.clone(), folder(), &id()).map_err(|error| error.to_string())?;
+    let store = FileStore::open_on(disk.clone(), data(), &id()).map_err(|error| error.to_string())?;
     if store.record().as_ref() != Some(&next) {
         return Err(format!("what the next owner wrote is not there: {:?}", store.record()));
     }
     // Were the ledger lost as well, its generation would be known.
     disk.remove(&store.0.files.ledger);
-    let store = FileStore::open_on(disk.clone(), folder(), &id()).map_err(|error| error.to_string())?;
+    let store = FileStore::open_on(disk.clone(), data(), &id()).map_err(|error| error.to_string())?;
     (store.generation() == next.generation).then_some(()).ok_or("the generation went with the ledger".into())
 }
 
@@ -228,7 +228,7 @@ fn mutant_that_writes_in_place_is_refuted() {
         let mut file = inner.disk.create(&inner.files.ledger)?;
         file.write_all(&serde_json::to_vec(&record)?)?;
         file.sync()?;
-        inner.disk.sync_folder(&inner.files.folder)?;
+        inner.disk.sync_folder(folder(&inner.files.ledger))?;
         inner.write(state, record)
     };
     assert!(refuted(Lie::None, in_place));
@@ -249,21 +249,36 @@ fn mutant_that_reads_from_memory_after_a_failed_write_is_refuted() {
 }
 
 #[test]
+fn a_generation_where_it_was_at_first_is_known_and_from_then_on_outlives_the_folder_of_ledgers() {
+    let data = tempfile::TempDir::new().unwrap();
+    let ledgers = data.path().join("ledgers");
+    std::fs::create_dir_all(ledgers.join("default")).unwrap();
+    std::fs::write(ledgers.join("default/acme-cad.generation"), "7").unwrap();
+    let open = || FileStore::open(data.path(), &id()).unwrap();
+    let store = open();
+    assert_eq!(store.generation(), Generation(7));
+    store.0.write(&mut store.0.state(), record(8, 1, 1, &[])).unwrap();
+    std::fs::remove_dir_all(&ledgers).unwrap();
+    let store = open();
+    assert_eq!((store.generation(), store.record()), (Generation(8), None));
+}
+
+#[test]
 fn a_broken_file_is_told_with_what_to_do() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let data = tempfile::TempDir::new().unwrap();
     let problem = |name: &str, content: &str| {
-        let path = folder.path().join("default").join(name);
+        let path = data.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
-        let problem = FileStore::open(folder.path(), &id()).err().expect("a problem").to_string();
+        let problem = FileStore::open(data.path(), &id()).err().expect("a problem").to_string();
         std::fs::remove_file(&path).unwrap();
         problem
     };
-    let ledger = problem("acme-cad.json", "{\"generation\":");
+    let ledger = problem("ledgers/default/acme-cad.json", "{\"generation\":");
     assert!(ledger.contains("acme-cad.json is not a ledger") && ledger.contains("move it away"), "{ledger}");
-    let generation = problem("acme-cad.generation", "\0\0");
+    let generation = problem("generations/default/acme-cad", "\0\0");
     let advice = "write a number into it that is larger than the generation in";
     assert!(generation.contains("holds no generation") && generation.contains(advice), "{generation}");
-    let large = problem("acme-cad.json", &"x".repeat(9 << 20));
+    let large = problem("ledgers/default/acme-cad.json", &"x".repeat(9 << 20));
     assert!(large.contains("more than 8388608 bytes"), "{large}");
 }
