@@ -23,7 +23,7 @@ const MAX_SESSIONS: usize = 10_000;
 
 /// Show what a standalone server serves, and who holds its seats.
 ///
-/// In a cluster the same is in the resources: `kubectl get lpool,lgrant`.
+/// In a cluster, `kubectl get lpool,lgrant` shows pools, grants and how many seats are in use.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The data directory of the server.

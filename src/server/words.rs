@@ -134,12 +134,7 @@ fn no_units(view: &PlanView, limit: &str, count: u32, in_recovery: bool, retry_a
                 "Seats {what} that were given out before a server was lost still count; try again in {seconds} s."
             ),
         ),
-        false => (
-            code,
-            format!(
-                "Too few of the {cap} seats {what} are free; try again in {seconds} s, or ask who holds them."
-            ),
-        ),
+        false => (code, format!("Too few of the {cap} seats {what} are free; try again in {seconds} s.")),
     };
     Words {
         retryable: true,
