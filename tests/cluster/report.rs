@@ -24,11 +24,13 @@ pub(crate) struct Bounds {
     pub(crate) whole: Millis,
     /// A checkout from call to answer, of 99 in 100.
     pub(crate) checkout_p99: Option<Millis>,
+    /// Clients that lose their seats.
+    pub(crate) lost: usize,
 }
 
 impl Bounds {
     pub(crate) const fn new(renewals: Millis, checkouts: Millis, whole: Millis) -> Self {
-        Self { renewals, checkouts, whole, checkout_p99: None }
+        Self { renewals, checkouts, whole, checkout_p99: None, lost: 0 }
     }
 }
 
@@ -159,7 +161,8 @@ impl Report {
                 broken(format!("{} calls failed with all retries: {first}", figures.failed.len()));
             }
         }
-        for belief in figures.lost {
+        let lost = if figures.lost.len() > bounds.lost { figures.lost } else { Vec::new() };
+        for belief in lost {
             let (after, why) =
                 (seconds(belief.to.saturating_sub(begun)), belief.lost.as_deref().unwrap_or_default());
             broken(format!("{} lost its seat {after} after the begin: {why}", belief.worker));
