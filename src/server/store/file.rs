@@ -88,11 +88,13 @@ impl<D: Disk> FileStore<D> {
             ledger: ledgers.join(&*id.namespace).join(format!("{}.json", id.product)),
             generation: generations.join(&*id.namespace).join(&*id.product),
         };
-        for folder in [&files.ledger, &files.generation].map(|file| folder(file)) {
+        let folders = [&files.ledger, &files.generation].map(|file| folder(file));
+        for folder in folders {
             disk.create_folder(folder).map_err(|error| io_error("create", folder, error))?;
         }
-        // The way to a new folder is as durable as what will be in it.
-        for folder in [&ledgers, &generations, data] {
+        // What is read below is durable: else a generation that is there already, and so not written again, could go
+        // back behind its ledger. The way to a new folder is as durable as what will be in it.
+        for folder in folders.into_iter().chain([&*ledgers, &*generations, data]) {
             disk.sync_folder(folder).map_err(|error| io_error("sync", folder, error))?;
         }
         let witness = |path: &Path| {
