@@ -81,11 +81,11 @@ impl Ca {
         Self { certificate, key }
     }
 
-    /// Makes a CA.
-    pub fn generate(now: Timestamp) -> Result<Issued, PkiError> {
+    /// Makes a CA of this common name.
+    pub fn generate(name: &str, now: Timestamp) -> Result<Issued, PkiError> {
         let key = new_key()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "genie-lm operator CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let renew_at = set_life(&mut params, now, CA_LIFE);
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_when_two_thirds_of_its_life_have_passed() {
         let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
-        let ca = Ca::generate(now).unwrap();
+        let ca = Ca::generate("test", now).unwrap();
         let ca = Ca::new(ca.certificate, ca.key);
         let issued = ca.issue(&["genie-lm".into(), "10.0.0.1".into()], now).unwrap();
         assert_eq!(issued.renew_at, "2030-03-02T00:00:00Z".parse::<Timestamp>().unwrap());
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_in_a_certificate_is_the_users_matter() {
         let now = Timestamp::now();
-        let ca = Ca::generate(now).unwrap();
+        let ca = Ca::generate("test", now).unwrap();
         let error = Ca::new(ca.certificate, ca.key).issue(&["münchen".into()], now).unwrap_err();
         assert!(matches!(error, PkiError::Names { .. }));
         assert!(error.to_string().contains("spec.server.hostnames"), "{error}");

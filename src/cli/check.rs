@@ -1,6 +1,6 @@
 //! `genie-lm check PATH…`: compiles manifests as the server would, and says everything that is wrong with them.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use serde::Serialize;
 
@@ -13,18 +13,26 @@ use crate::{
 /// Compile manifests offline: every error with its file and line, or what they grant. Exit code 1 with problems.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files, or directories with .yaml, .yml and .json files (one level deep).
+    /// Files, or directories with .yaml, .yml and .json files (not subfolders).
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
+    for path in &args.paths {
+        fs::metadata(path).map_err(|error| {
+            let path = path.display();
+            Failure::configuration(format!(
+                "cannot read {path}: {error}; give a file or directory of manifests"
+            ))
+        })?;
+    }
     let compiled = compile_all(&load(&args.paths), |_| None);
     let report = Report::of(&compiled);
-    let mut table: Vec<Vec<String>> =
-        report.problems.iter().map(|problem| vec![problem.to_string()]).collect();
-    table.extend(rows(&report));
-    output.write(&report, &table)?;
+    let problems = report.problems.iter().map(|problem| vec![problem.to_string()]).collect();
+    let tables: Vec<_> =
+        [problems, rows(&report)].into_iter().filter(|table: &Vec<_>| !table.is_empty()).collect();
+    output.write_tables(&report, &tables)?;
     Ok(if report.problems.is_empty() { Exit::Success } else { Exit::Unexpected })
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Wanted {
     #[arg(long = "feature", value_name = "NAME")]
     features: Vec<String>,
     /// Seats to take, all or none.
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = count)]
     count: NonZeroU32,
     /// Name of the application, for those who look at the sessions.
     #[arg(long, value_name = "NAME")]
@@ -81,6 +81,10 @@ impl Wanted {
         client.application = self.application.unwrap_or_else(|| application.to_owned());
         Checkout { features: self.features, count: self.count.get(), client }
     }
+}
+
+fn count(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("write a whole number from 1 to {}", u32::MAX))
 }
 
 /// The exit code of a verdict.

@@ -31,15 +31,10 @@ pub(crate) struct Args {
     /// Where /livez, /readyz and /metrics are answered.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9453")]
     http_listen: SocketAddr,
-    /// Name of this pod.
-    #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
-    pod_name: String,
-    /// Namespace of this pod.
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", hide = true)]
-    pod_namespace: String,
 }
 
 pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
+    let (identity, own_namespace) = pod()?;
     logging::start();
     runtime::many_threads(async {
         let config = Config::infer().await.map_err(|error| {
@@ -49,8 +44,8 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         })?;
         let settings = Settings {
             namespace: args.namespace,
-            own_namespace: args.pod_namespace,
-            identity: args.pod_name,
+            own_namespace,
+            identity,
             server_image: args.server_image,
             cluster_domain: args.cluster_domain,
             key_rotation_interval: args.key_rotation_interval,
@@ -58,6 +53,17 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         };
         operator::run(config, settings, stop()?).await.map_err(Failure::unexpected)?;
         Ok(Exit::Success)
+    })
+}
+
+/// Name and namespace of this pod.
+fn pod() -> Result<(String, String), Failure> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable("POD_NAME").zip(variable("POD_NAMESPACE")).ok_or_else(|| {
+        Failure::configuration(
+            "POD_NAME and POD_NAMESPACE must be set: the chart's Deployment takes them from the pod's own \
+             metadata.name and metadata.namespace; outside a pod, set a name and a namespace for the operator's Lease",
+        )
     })
 }
 

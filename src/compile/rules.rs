@@ -1,4 +1,5 @@
-//! The CEL rules of the CRDs once more, for objects that no API server has seen; with the same sentences.
+//! The CEL rules of the CRDs once more, for objects that no API server has seen; with the same sentences,
+//! and more said where CEL cannot.
 //! Bounds, patterns and unknown fields are the schema's to check (`manifests`), as in the API server.
 
 use std::time::Duration;
@@ -7,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{GrantReason, ObjectName, PoolReason};
 use crate::api::{
-    AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, NamespacesFrom, Validity, sentences,
+    AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, Name, NamespacesFrom, PoolTier, Validity,
+    sentences,
 };
 
 const HOUR: u64 = 3600;
@@ -19,7 +21,6 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
     let mut broken = vec![
         (!is_pool_name(&name), "metadata.name", sentences::POOL_NAME),
         (!features_end(spec), "spec.features", sentences::TIME),
-        (!tiers_hold(spec), "spec.tiers", sentences::TIER_FEATURES),
         (!between(spec.session.ttl.get(), 10, HOUR), "spec.session.ttl", sentences::TTL),
         (
             !between(spec.availability.outage_tolerance.get(), 15, 24 * HOUR),
@@ -34,7 +35,7 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
         ),
     ];
     broken.extend(spec.validity.as_ref().map(validity).into_iter().flatten());
-    found(broken).map(|(path, sentence)| PoolReason::Invalid { path, sentence }).collect()
+    found(broken).chain(tiers(spec)).map(|(path, sentence)| PoolReason::Invalid { path, sentence }).collect()
 }
 
 /// All that is wrong with a grant by itself.
@@ -87,9 +88,16 @@ fn is_pool_name(name: &str) -> bool {
         && name.bytes().last().is_some_and(|c| c != b'-')
 }
 
-fn tiers_hold(spec: &LicensePoolSpec) -> bool {
-    let known = |name| spec.features.iter().any(|feature| feature.name == name);
-    spec.tiers.iter().all(|tier| tier.features.iter().all(|name| known(name.clone())))
+/// Which feature of which tier the pool lacks; the API server's sentence cannot name them.
+fn tiers(spec: &LicensePoolSpec) -> impl Iterator<Item = (String, String)> {
+    let lacks = |name: &Name| !spec.features.iter().any(|feature| feature.name == *name);
+    let unknown = move |(index, tier): (usize, &PoolTier)| {
+        let missing = tier.features.iter().filter(|name| lacks(name));
+        let names = missing.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+        let sentence = format!("{}: tier {} has {names}", sentences::TIER_FEATURES, tier.name);
+        (!names.is_empty()).then_some((format!("spec.tiers[{index}].features"), sentence))
+    };
+    spec.tiers.iter().enumerate().filter_map(unknown)
 }
 
 fn features_end(spec: &LicensePoolSpec) -> bool {

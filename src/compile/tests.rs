@@ -164,6 +164,21 @@ fn a_grant_that_is_refused_for_the_moment_stays_in_the_plan_suspended_so_that_it
 }
 
 #[test]
+fn in_the_grace_period_the_answer_says_until_when() {
+    let grants = [grant("a", "{poolRef: {name: acme}, tier: pro}")];
+    let plan = compile(&PoolInput::new(&pool("acme", CAD)), &inputs(&grants)).plan.unwrap();
+    let view = crate::license::PlanView::new("cad", plan).unwrap();
+    let at =
+        |time: &str| view.judge(&view.grants()[0], &[], time.parse().unwrap(), crate::license::Use::Begin);
+    assert_eq!(
+        at("2030-06-01T23:59:59Z").message,
+        "acme-cad is licensed, but its license ended on 2030-06-01T00:00:00Z: renew it before the grace period ends \
+         on 2030-06-02T00:00:00Z."
+    );
+    assert!(!at("2030-06-02T00:00:00Z").is_authorized());
+}
+
+#[test]
 fn accepted_grants_have_the_first_claim_to_room_and_keys_and_refused_ones_take_what_is_left() {
     let pool = pool("acme", CAD);
     let typo = "{poolRef: {name: acme}, tier: gold}";

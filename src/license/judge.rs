@@ -135,14 +135,14 @@ impl PlanView {
 
     fn welcome(&self, code: Code, expires: Option<Timestamp>) -> String {
         let product = &self.plan.product;
-        match (code, expires) {
-            (Code::Grace, Some(end)) => {
+        match (code, expires, last(&self.plan.validity)) {
+            (Code::Grace, Some(end), Some(last)) => {
                 format!(
-                    "{product} is licensed, but its license ended on {end}: renew it before the grace period is over."
+                    "{product} is licensed, but its license ended on {end}: renew it before the grace period ends on {last}."
                 )
             }
-            (_, Some(end)) => format!("{product} is licensed until {end}."),
-            (_, None) => format!("{product} is licensed."),
+            (_, Some(end), _) => format!("{product} is licensed until {end}."),
+            (_, None, _) => format!("{product} is licensed."),
         }
     }
 }
@@ -155,8 +155,7 @@ fn in_time(validity: &Validity, now: Timestamp, what: &str) -> Result<Code, Refu
         ));
     }
     let Some(end) = end(validity).filter(|&end| now >= end) else { return Ok(Code::Ok) };
-    let grace = validity.grace_period.map_or(std::time::Duration::ZERO, |grace| grace.get());
-    if end.checked_add(grace).is_ok_and(|last| now < last) {
+    if last(validity).is_some_and(|last| now < last) {
         return Ok(Code::Grace);
     }
     Err(Refusal(Verdict::Expired, Code::LicenseExpired, format!("{what} ended on {end}; ask for a renewal.")))
@@ -164,6 +163,12 @@ fn in_time(validity: &Validity, now: Timestamp, what: &str) -> Result<Code, Refu
 
 fn denied(code: Code, message: String) -> Refusal {
     Refusal(Verdict::Denied, code, message)
+}
+
+/// The end of the grace period.
+fn last(validity: &Validity) -> Option<Timestamp> {
+    let grace = validity.grace_period.map_or(std::time::Duration::ZERO, |grace| grace.get());
+    end(validity)?.checked_add(grace).ok()
 }
 
 fn end(validity: &Validity) -> Option<Timestamp> {

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::pki::{Ca, Issued, PkiError};
 
+/// Its common name.
+const NAME: &str = "genie-lm operator CA";
+
 /// The CA in a Secret.
 pub fn read(secret: &Secret) -> Result<Ca, PkiError> {
     Ok(Ca::new(text(secret, "tls.crt")?, text(secret, "tls.key")?))
@@ -33,9 +36,9 @@ pub async fn ensure(
     now: Timestamp,
 ) -> Result<bool, EnsureError> {
     match live {
-        None => writer.create(&secret(namespace, &Ca::generate(now)?)).await?,
+        None => writer.create(&secret(namespace, &Ca::generate(NAME, now)?)).await?,
         Some(live) if due(live, now) => {
-            writer.update(&secret(namespace, &Ca::generate(now)?), live).await?;
+            writer.update(&secret(namespace, &Ca::generate(NAME, now)?), live).await?;
         }
         Some(_) => return Ok(false),
     }

@@ -80,8 +80,12 @@ fn parse<T: DeserializeOwned>(body: Input) -> Result<T, Problem> {
         retry_after: None,
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        CallError::Invalid(format!("the body is not the JSON of this call: {error}; see /v1/openapi.json"))
-            .into()
+        let what = if error.is_data() {
+            "the body is not the JSON of this call"
+        } else {
+            "the body is malformed JSON"
+        };
+        CallError::Invalid(format!("{what}: {error}; see /v1/openapi.json")).into()
     })
 }
 

@@ -66,6 +66,20 @@ fn on_loss_warn_lets_the_command_run_to_its_own_end() {
 }
 
 #[test]
+fn a_seat_that_is_no_longer_renewed_is_told_in_whole_sentences() {
+    let bench = Bench::new();
+    let mut running = bench.start("running", &["run", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    until("the command is ready", || running.stdout().contains("ready"));
+    let file = bench.path("manifests/pool.yaml");
+    let manifest = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, manifest.replace("{name: team}", "{name: other}")).expect("a file");
+    assert_eq!(running.wait().code(), Some(7));
+    let errors = running.stderr();
+    assert!(errors.contains("(REVOKED)") && errors.contains(". Stopping the command."), "{errors}");
+    assert!(!errors.contains(".."), "{errors}");
+}
+
+#[test]
 fn a_checkout_that_loses_its_seat_ends_with_7() {
     let mut bench = Bench::new();
     let mut holder = bench.start("holder", &["checkout"]);

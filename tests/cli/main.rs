@@ -1,5 +1,6 @@
 //! The command line against the real server, as a user has it: processes, files, signals and exit codes.
 
+mod check;
 mod harness;
 mod import;
 mod install;

@@ -42,6 +42,19 @@ fn a_directory_that_is_not_there_is_6_and_told_in_one_sentence() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_directory_is_6_so_that_what_lies_beside_it_is_not_left_out() {
+    let dir = TempDir::new().expect("a directory");
+    let file = dir.path().join("pool.yaml");
+    fs::write(&file, "").expect("a file");
+    let mut serve = program();
+    serve.arg("serve").arg("--manifests").arg(&file).arg("--data").arg(dir.path().join("data"));
+    let output = finish(serve.args(["--listen", "127.0.0.1:0"]));
+    assert_eq!(output.status.code(), Some(6));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("pool.yaml is a file: give --manifests the directory"), "{message}");
+}
+
+#[test]
 fn a_log_level_that_is_none_is_told_and_one_pool_is_a_pool() {
     let bench = Bench::new();
     let mut serve = program();

@@ -94,7 +94,7 @@ fn a_server_that_does_not_run_is_5_and_a_missing_configuration_6() {
 
     let output = finish(program().arg("validate"));
     assert_eq!(output.status.code(), Some(6));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("Set GENIE_LM_URI"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Give --binding DIR"));
 }
 
 #[test]
@@ -108,6 +108,27 @@ fn a_question_that_the_server_refuses_is_2_and_a_product_that_it_does_not_know_6
     let output = finish(program().args(["status", "--product", "nope", "--data"]).arg(bench.path("data")));
     assert_eq!(output.status.code(), Some(6));
     assert!(String::from_utf8_lossy(&output.stderr).contains("nope"));
+}
+
+#[test]
+fn no_seat_at_all_cannot_be_asked_for_and_an_operator_outside_a_pod_says_what_it_lacks() {
+    let output = finish(program().args(["checkout", "--count", "0"]));
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("write a whole number from 1 to 4294967295"), "{message}");
+
+    let mut operator = program();
+    operator
+        .args(["operator", "--server-image", "genie-lm"])
+        .env_remove("POD_NAME")
+        .env_remove("POD_NAMESPACE");
+    let output = finish(&mut operator);
+    assert_eq!(output.status.code(), Some(6));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.contains("POD_NAME and POD_NAMESPACE") && message.contains("metadata.namespace"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -97,7 +97,7 @@ async fn malformed_requests_say_what_to_write_instead() {
     let key = server.key("team-a");
     let long = "x".repeat(200);
     for (call, body, hint) in [
-        ("validate", "{".to_owned(), "JSON"),
+        ("validate", "{bad".to_owned(), "the body is malformed JSON"),
         ("validate", "{\"keey\":1}".into(), "keey"),
         ("validate", "{}".into(), "product"),
         ("validate", json!({ "product": "acme-cad" }).to_string(), "key"),

@@ -66,7 +66,7 @@ mod testing;
 
 pub use client::{Checkout, Client};
 pub use clock::BootInstant;
-pub use config::{Ca, Config, ConfigError, Credential, DEFAULT_PORT, Given, MAX_CREDENTIAL, Server};
+pub use config::{Ca, Config, ConfigError, Credential, DEFAULT_PORT, Given, MAX_CREDENTIAL, Server, Value};
 pub use error::{Denied, Error, Judged, Transport};
 /// The messages of the wire.
 pub use genie_proto::v1;

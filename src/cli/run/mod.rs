@@ -136,6 +136,8 @@ async fn supervise(
 
 /// What the loss of the seat means for the command; the moment at which patience with it ends.
 fn end(child: &Child, loss: &Loss, on_loss: OnLoss, grace: Duration) -> Option<Instant> {
+    let loss = loss.to_string();
+    let loss = loss.trim_end_matches('.');
     match on_loss {
         OnLoss::Warn => {
             warn(format!("{loss}. The command runs on without a seat (--on-loss warn)."));

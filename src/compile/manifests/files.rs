@@ -1,4 +1,4 @@
-//! Paths → texts, within bounds. Directories are read one level deep, as `kubectl apply -f` does.
+//! Paths → texts, within bounds. Subfolders of a directory are not read, as with `kubectl apply -f`.
 
 use std::{
     fs,

@@ -89,7 +89,7 @@ impl Loaded {
     }
 }
 
-/// Reads files and directories (one level deep; `.yaml`, `.yml`, `.json`).
+/// Reads files, and the `.yaml`, `.yml` and `.json` files of directories, not of their subfolders.
 pub fn load(paths: &[impl AsRef<Path>]) -> Loaded {
     let (texts, problems) = files::texts(paths);
     let mut loading = Loading { loaded: Loaded { problems, ..Loaded::default() }, ..Loading::default() };
@@ -101,7 +101,12 @@ pub fn load(paths: &[impl AsRef<Path>]) -> Loaded {
             loading.document(&file, root);
         }
     }
+    let nothing = loading.documents == 0 && loading.loaded.problems.is_empty();
     let mut loaded = loading.loaded;
+    if let Some(path) = paths.first().filter(|_| nothing) {
+        let message = "there is no object here: write a LicensePool and a LicenseGrant";
+        loaded.problems.push(Problem::of_file(path.as_ref(), message));
+    }
     arrange(&mut loaded.problems);
     loaded
 }

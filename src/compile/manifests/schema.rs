@@ -1,15 +1,17 @@
 //! A tree against an OpenAPI schema, as the API server checks it: types, bounds, patterns, required and unknown fields.
-//! Gives every fault with its line. Never shows a value: it may be a secret.
+//! Gives every fault with its line. Never shows a text: it may be a secret.
 
 use std::collections::HashSet;
 
 use regex::Regex;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::yaml::{Entry, Fault, Node, Value};
 
 /// Most faults of one object; more help nobody.
 const MAX_FAULTS: usize = 50;
+/// What the pattern of a duration holds, and no other.
+const DURATION: &str = "h|m|s";
 /// How alike two words are (1: the same) when one may be meant by the other.
 const ALIKE: f64 = 0.8;
 
@@ -41,13 +43,28 @@ fn visit(schema: &Json, node: &Node, path: &str, faults: &mut Vec<Fault>) {
             }
         }
         (Value::Scalar(Json::Bool(_)), "boolean") | (_, "any") => {}
+        (Value::Scalar(_), "object") if needs_name_alone(schema) => {
+            fault(" must be a map: write {name: …}".to_owned())
+        }
         (_, "object") => fault(" must be a map (name: value)".to_owned()),
         (_, "array") => fault(" must be a list (- value)".to_owned()),
+        (Value::Scalar(Json::Number(number)), "string") if is_duration(schema) => {
+            fault(format!(" must be a duration: write \"{number}s\""));
+        }
         (Value::Scalar(_), "string") => fault(" must be text: write it in quotes".to_owned()),
         (_, "string") => fault(" must be text".to_owned()),
         (_, "boolean") => fault(" must be true or false".to_owned()),
         _ => fault(format!(" must be {}", a_number(schema))),
     }
+}
+
+/// Of its fields, a name is all that must be there.
+fn needs_name_alone(schema: &Json) -> bool {
+    schema["required"] == json!(["name"])
+}
+
+fn is_duration(schema: &Json) -> bool {
+    schema["pattern"].as_str().is_some_and(|pattern| pattern.contains(DURATION))
 }
 
 fn subject(path: &str) -> &str {
@@ -152,7 +169,7 @@ fn in_words(pattern: &str) -> String {
     let choices = pattern.strip_prefix("^(").and_then(|rest| rest.strip_suffix(")$"));
     match choices.filter(|choices| choices.chars().all(|c| c.is_ascii_alphabetic() || c == '|')) {
         Some(choices) => format!("be {}", choices.replace('|', " or ")),
-        None if pattern.contains("h|m|s") => {
+        None if pattern.contains(DURATION) => {
             "be a duration: numbers with units, such as 90s, 10m or 1h30m".to_owned()
         }
         None if pattern.contains("KMGTPE") => "be a quantity, such as 100m or 64Mi".to_owned(),

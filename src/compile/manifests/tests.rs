@@ -78,9 +78,11 @@ spec:
     notAfter: tomorrow
   - nane: render
   -
+  - fly
   session:
     ttl: 1d
   suspend: 'yes'
+  availability: {outageTolerance: 60}
   tiers:
   deletion:
   allowedNamespaces: {from: Some}
@@ -235,6 +237,11 @@ fn a_path_without_manifests_is_a_problem() {
     assert_eq!(
         dir.load().problems[0].message,
         "there is no file here whose name ends with .yaml, .yml or .json"
+    );
+    let empty = Dir::with(&[("empty.yaml", "# later\n---\n")]);
+    assert_eq!(
+        empty.load().problems[0].message,
+        "there is no object here: write a LicensePool and a LicenseGrant"
     );
     let missing = load(&[dir.0.path().join("missing")]);
     assert!(missing.problems[0].message.starts_with("cannot be read: "), "{:?}", missing.problems);

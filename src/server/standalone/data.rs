@@ -100,7 +100,7 @@ impl DataDir {
         let ca = match (read_text(&certificate)?, read_text(&key)?) {
             (Some(certificate), Some(key)) => Ca::new(certificate, key),
             _ => {
-                let made = Ca::generate(Timestamp::now())?;
+                let made = Ca::generate("genie-lm standalone CA", Timestamp::now())?;
                 write(&key, made.key.as_bytes(), 0o600)?;
                 write(&certificate, made.certificate.as_bytes(), 0o644)?;
                 Ca::new(made.certificate, made.key)

@@ -64,6 +64,12 @@ pub enum StartError {
     /// A port.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A file in the place of a directory.
+    #[error("{path} is a file: give --manifests the directory that holds it and the other manifests", path = path.display())]
+    NotDirectory {
+        /// What was given.
+        path: PathBuf,
+    },
     /// Nothing to serve.
     #[error("{path} has no pool that can be served{problems}", path = path.display())]
     Nothing {
@@ -89,6 +95,9 @@ pub async fn run(
     mut hangup: tokio::signal::unix::Signal,
     serving: impl FnOnce(&str),
 ) -> Result<(), StartError> {
+    if config.manifests.is_file() {
+        return Err(StartError::NotDirectory { path: config.manifests });
+    }
     let data = DataDir::open(&config.data)?;
     let host = host_name();
     let mut renew_at = data.certify(config.listen, &host)?;

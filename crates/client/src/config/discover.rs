@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Ca, Config, ConfigError, Credential, Server, binding::Binding};
+use super::{Ca, Config, ConfigError, Credential, Server, Value, binding::Binding};
 
 const ROOT: &str = "SERVICE_BINDING_ROOT";
 const URI: &str = "GENIE_LM_URI";
@@ -13,6 +13,29 @@ const PRODUCT: &str = "GENIE_LM_PRODUCT";
 const KEY: &str = "GENIE_LM_KEY";
 const TOKEN_FILE: &str = "GENIE_LM_TOKEN_FILE";
 const CA_FILE: &str = "GENIE_LM_CA_FILE";
+
+/// What a configuration needs, in the order in which it is looked for.
+const VALUES: [Value; 4] = [
+    Value {
+        name: "the license server",
+        flag: "--uri",
+        env: URI,
+        setting: "GENIE_LM_URI to https://HOST:PORT",
+    },
+    Value { name: "the product", flag: "--product", env: PRODUCT, setting: PRODUCT },
+    Value {
+        name: "the activation key",
+        flag: "--key-file",
+        env: "GENIE_LM_KEY or GENIE_LM_TOKEN_FILE",
+        setting: "GENIE_LM_KEY to the grant's activation key",
+    },
+    Value {
+        name: "the CA of the license server",
+        flag: "--ca-file",
+        env: CA_FILE,
+        setting: "GENIE_LM_CA_FILE to the server's ca.crt",
+    },
+];
 
 /// What the caller gives; what it leaves out is looked for.
 #[derive(Clone, Debug, Default)]
@@ -45,41 +68,33 @@ impl Config {
     pub fn discover_in(given: Given, env: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let found = Found::new(&given, &env)?;
         let bound = found.binding.as_ref();
-        let (uri, origin) = given
+        let uri = given
             .uri
             .map(|uri| (uri, "--uri".to_owned()))
             .or_else(|| bound.and_then(|b| Some((b.uri.clone()?, b.dir.join("uri").display().to_string()))))
-            .or_else(|| env(URI).map(|uri| (uri, URI.to_owned())))
-            .ok_or_else(|| {
-                found.missing("the license server", "--uri", URI, "Set GENIE_LM_URI to https://HOST:PORT")
-            })?;
-        let product = given
-            .product
-            .or_else(|| bound.and_then(|b| b.product.clone()))
-            .or_else(|| env(PRODUCT))
-            .ok_or_else(|| found.missing("the product", "--product", PRODUCT, "Set GENIE_LM_PRODUCT"))?;
+            .or_else(|| env(URI).map(|uri| (uri, URI.to_owned())));
+        let product =
+            given.product.or_else(|| bound.and_then(|b| b.product.clone())).or_else(|| env(PRODUCT));
         let credential = given
             .credential
             .or_else(|| bound.and_then(|b| b.credential.clone()))
             .or_else(|| env(KEY).map(Credential::Text))
-            .or_else(|| env(TOKEN_FILE).map(|path| Credential::File(path.into())))
-            .ok_or_else(|| {
-                let env = "GENIE_LM_KEY and GENIE_LM_TOKEN_FILE";
-                found.missing(
-                    "the activation key",
-                    "--key-file",
-                    env,
-                    "Set GENIE_LM_KEY to the grant's activation key",
-                )
-            })?;
+            .or_else(|| env(TOKEN_FILE).map(|path| Credential::File(path.into())));
         let ca = given
             .ca
             .or_else(|| bound.and_then(|b| b.ca.clone()))
-            .or_else(|| env(CA_FILE).map(|path| Ca::File(path.into())))
-            .ok_or_else(|| {
-                let remedy = "Set GENIE_LM_CA_FILE to the ca.crt of the license server";
-                found.missing("the CA of the license server", "--ca-file", CA_FILE, remedy)
-            })?;
+            .or_else(|| env(CA_FILE).map(|path| Ca::File(path.into())));
+        let there = [uri.is_some(), product.is_some(), credential.is_some(), ca.is_some()];
+        let (Some((uri, origin)), Some(product), Some(credential), Some(ca)) = (uri, product, credential, ca)
+        else {
+            let values =
+                VALUES.into_iter().zip(there).filter(|(_, there)| !there).map(|(value, _)| value).collect();
+            return Err(ConfigError::Missing {
+                values,
+                binding: found.words,
+                bound: found.binding.is_some(),
+            });
+        };
         let config = Config { server: Server::parse(&uri, &origin)?, product, credential, ca };
         config.check()?;
         Ok(config)
@@ -141,16 +156,6 @@ impl Found {
             }
         };
         Ok(Found { binding: bindings.pop(), words })
-    }
-
-    fn missing(
-        &self,
-        what: &'static str,
-        flag: &'static str,
-        env: &'static str,
-        remedy: &'static str,
-    ) -> ConfigError {
-        ConfigError::Missing { what, flag, binding: self.words.clone(), env, remedy }
     }
 }
 

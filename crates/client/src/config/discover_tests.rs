@@ -149,6 +149,18 @@ fn an_error_says_what_was_looked_for_where_and_what_to_do() {
     {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let all = "the license server, the product, the activation key and the CA of the license server are not configured";
+    assert!(message.starts_with(all) && message.contains("Give --binding DIR"), "{message}");
+    let root = TempDir::new().expect("a directory");
+    let dir = acme(root.path(), "license", "acme-cad");
+    fs::remove_file(dir.join("product")).expect("removed");
+    let message = problem(Given { binding: Some(dir.clone()), ..Given::default() }, &[]);
+    let expected = format!(
+        "the product is not configured: looked for --product, then the Service Binding {}, then GENIE_LM_PRODUCT. \
+         Set GENIE_LM_PRODUCT",
+        dir.display()
+    );
+    assert_eq!(message, expected);
     let root = TempDir::new().expect("a directory");
     let at = root.path().to_str().expect("UTF-8");
     let message = problem(Given::default(), &[("SERVICE_BINDING_ROOT", at)]);

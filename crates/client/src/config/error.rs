@@ -9,19 +9,15 @@ use crate::key::KeyError;
 /// Why the configuration is not complete, or not valid. Never contains a key or a token.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// No source has the value.
-    #[error("{what} is not configured: looked for {flag}, then {binding}, then {env}. {remedy}")]
+    /// No source has these values.
+    #[error("{}", missing(.values, .binding, *.bound))]
     Missing {
-        /// The value.
-        what: &'static str,
-        /// What the caller could have given.
-        flag: &'static str,
-        /// What was found of Service Bindings.
+        /// All that are missing.
+        values: Vec<Value>,
+        /// What was found of Service Bindings, in words.
         binding: String,
-        /// The variable that could have been set.
-        env: &'static str,
-        /// What to do.
-        remedy: &'static str,
+        /// Whether there is a binding, that lacks them.
+        bound: bool,
     },
     /// Several bindings, and nothing says which.
     #[error(
@@ -110,6 +106,42 @@ pub enum ConfigError {
         /// Where it came from.
         origin: String,
     },
+}
+
+/// A part of the configuration, and where it can come from besides a Service Binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// In words.
+    pub name: &'static str,
+    /// What the caller can give.
+    pub flag: &'static str,
+    /// The variables that can be set.
+    pub env: &'static str,
+    /// One of them, and to what.
+    pub setting: &'static str,
+}
+
+fn missing(values: &[Value], binding: &str, bound: bool) -> String {
+    let all = |part: fn(&Value) -> &'static str| and(&values.iter().map(part).collect::<Vec<_>>());
+    let are = if values.len() == 1 { "is" } else { "are" };
+    let (names, flags, envs) = (all(|value| value.name), all(|value| value.flag), all(|value| value.env));
+    let set = if bound {
+        "Set"
+    } else {
+        "Give --binding DIR, the directory that the grant's Secret is mounted at, or set"
+    };
+    let settings = all(|value| value.setting);
+    format!("{names} {are} not configured: looked for {flags}, then {binding}, then {envs}. {set} {settings}")
+}
+
+/// "a", "a and b", "a, b and c".
+fn and(words: &[&str]) -> String {
+    match words {
+        [most @ .., second, last] => {
+            most.iter().chain([second]).copied().collect::<Vec<_>>().join(", ") + " and " + last
+        }
+        _ => words.concat(),
+    }
 }
 
 /// How to say which binding is meant.

@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use crate::key::ActivationKey;
 
 pub use discover::Given;
-pub use error::ConfigError;
+pub use error::{ConfigError, Value};
 
 /// IANA's port of genie-lm.
 pub const DEFAULT_PORT: u16 = 1453;
