@@ -12,7 +12,7 @@ use crate::promise::Book;
 use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
 use crate::seats::Seats;
 use crate::store::{RequestId, StoreReply, StoreRequest};
-use crate::tenure::{LEASE_DURATION, RETRY_PAUSE, Tenure};
+use crate::tenure::{LEASE_DURATION, LEASE_RENEW, RETRY_PAUSE, Tenure};
 use crate::time::{BootInstant, stretch};
 use crate::types::{Generation, Holder, Nonce, Version};
 use crate::waiting::Waiting;
@@ -66,6 +66,8 @@ pub(crate) struct Seeking {
     look: bool,
     /// No request before this.
     pause: BootInstant,
+    /// The store gave no answer when the Lease was to be taken by time alone.
+    blind: bool,
     /// When the ledger was last read.
     read_at: BootInstant,
     /// Processes known to have ended, and since when this process knows it.
@@ -79,6 +81,7 @@ impl Seeking {
             step: Step::Watching,
             look: true,
             pause: now,
+            blind: false,
             read_at: now,
             evidence: BTreeMap::new(),
         }
@@ -113,6 +116,7 @@ impl Seeking {
     fn saw(&mut self, now: BootInstant, lease: ObservedLease) {
         let known = self.seen.as_ref().is_some_and(|seen| seen.lease == lease);
         if !known {
+            self.blind = false;
             let first = self.seen.as_ref().map(|seen| seen.at);
             let at = first.filter(|_| mutated(Mutant::RecoveryFromFirstSight)).unwrap_or(now);
             self.seen = Some(Seen { lease, at });
@@ -132,12 +136,16 @@ impl Seeking {
     /// When the Lease may be taken, as far as is known.
     fn free_at(&self, me: &Nonce) -> Option<BootInstant> {
         let seen = self.seen.as_ref()?;
+        Some(if self.free(seen, me) { seen.at } else { seen.at + stretch(LEASE_DURATION) })
+    }
+
+    /// Whether nobody is waited for.
+    fn free(&self, seen: &Seen, me: &Nonce) -> bool {
         let free = match &seen.lease.record.holder {
             None => true,
             Some(holder) => holder == me || self.evidence.contains_key(holder),
         };
-        let free = free || mutated(Mutant::LeaseTakenAtAnyTime);
-        Some(if free { seen.at } else { seen.at + stretch(LEASE_DURATION) })
+        free || mutated(Mutant::LeaseTakenAtAnyTime)
     }
 
     pub(crate) fn next_due(&self, me: &Nonce) -> Option<BootInstant> {
@@ -214,7 +222,7 @@ impl Seeking {
     ) -> Option<(Owner<M>, Option<Sealed>)> {
         match std::mem::replace(&mut self.step, Step::Watching) {
             Step::Looking(sent_as) if sent_as == id => self.looked(cx.now, reply),
-            Step::Reading(sent_as) if sent_as == id => self.read(cx.now, reply),
+            Step::Reading(sent_as) if sent_as == id => self.read(cx, reply),
             Step::Taking { id: sent_as, found, replaces, taken } if sent_as == id => {
                 let basis = self.basis(cx, replaces.at, table);
                 let fence = fence(found.record.as_ref(), me, cx.settings, known, &basis);
@@ -261,14 +269,23 @@ impl Seeking {
         }
     }
 
-    fn read(&mut self, now: BootInstant, reply: StoreReply) {
+    /// A replica that could not reach the store has not seen the Lease left alone: its owner may have been cut off as
+    /// well. It gets the time of a renewal to come back first.
+    fn read(&mut self, cx: Context<'_>, reply: StoreReply) {
+        let now = cx.now;
         match reply {
+            StoreReply::Ledger(Some(_)) if std::mem::take(&mut self.blind) => {
+                self.pause = now + stretch(LEASE_RENEW);
+            }
             StoreReply::Ledger(Some(found)) => {
                 self.read_at = now;
                 self.step = Step::Read(found);
             }
             StoreReply::Ledger(None) => self.pause = now + LEASE_DURATION,
-            _ => self.pause = now + RETRY_PAUSE,
+            _ => {
+                self.blind = self.seen.as_ref().is_some_and(|seen| !self.free(seen, cx.me));
+                self.pause = now + RETRY_PAUSE;
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use genie_ledger::*;
 use support::*;
 
@@ -30,6 +32,29 @@ fn a_lease_that_keeps_changing_is_left_alone() {
         bench.pump(&mut b);
     }
     assert_eq!(b.status(bench.now).role, Role::Follower);
+}
+
+/// Owner and follower come back from an outage of the store that lasted longer than the Lease.
+#[test]
+fn a_follower_that_was_cut_off_too_lets_the_owner_come_back_first() {
+    let mut bench = Bench::new();
+    let (mut a, claims) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    bench.sleep(stretch(LEASE_DURATION));
+    bench.run_cut_off(&mut b, secs(1));
+    bench.run(&mut b, stretch(LEASE_RENEW) - Duration::from_millis(1));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    a.tick(bench.now);
+    bench.pump(&mut a);
+    bench.run(&mut b, secs(1));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    assert_eq!(a.status(bench.now).role, Role::Owner);
+    assert!(valid_for(&bench.renew(&mut a, &claims[0], 1)) > secs(60));
+
+    // And where the owner does not come back, it is followed all the same.
+    bench.run(&mut b, stretch(LEASE_DURATION));
+    assert_eq!(b.status(bench.now).role, Role::Owner);
 }
 
 #[test]
