@@ -25,7 +25,6 @@ use Unkept::{Around, Rule};
 const SOON: &[Unkept] = &[
     Rule(Mutant::OldUncounted),
     Rule(Mutant::LowerBelowUse),
-    Rule(Mutant::NoHorizon),
     Rule(Mutant::RegressedPromisesCount),
     Rule(Mutant::LoweredCapIgnored),
 ];
@@ -37,6 +36,7 @@ const LATE: &[Unkept] = &[
     Around(Broken::LeaseUnversioned),
     Around(Broken::CountsFromAnswer),
     Around(Broken::CountsInFull),
+    Rule(Mutant::NoHorizon),
     Rule(Mutant::RegressionUnnoticed),
     Rule(Mutant::MissingCountsNothing),
     Rule(Mutant::UseBeforePromise),
