@@ -100,10 +100,11 @@ impl Keyring {
         Some((ledger, claim))
     }
 
-    /// Whether a session token names a key that comes after all of ours: then these keys are behind, and it is no stranger's
-    /// as far as anybody here can tell.
+    /// Whether a token names a key that comes after all of ours: then these keys are behind, and it is no stranger's as far
+    /// as anybody here can tell.
     pub fn is_behind(&self, token: &str) -> bool {
-        let signed = decode(&SESSION, token).and_then(|bytes| bytes.first().copied());
+        let bytes = decode(&SESSION, token).or_else(|| decode(&ACTIVATION, token));
+        let signed = bytes.and_then(|bytes| bytes.first().copied());
         let ahead = |number: u8| usize::from(number.wrapping_sub(self.primary));
         signed.is_some_and(|number| !self.keys.contains_key(&number) && ahead(number) <= MAX_KEYS)
     }
@@ -226,6 +227,8 @@ mod tests {
             let ring = Keyring::new(&keys);
             let token = ring.session([1; 8], &claim());
             assert_eq!(behind.is_behind(&token), rotation <= 16, "rotation {rotation}");
+            let activation = ring.activation([1; 8], ActivationClaim { grant: GrantId(5), key: [9; 8] });
+            assert_eq!(behind.is_behind(&activation), rotation <= 16, "rotation {rotation}");
             assert!(!ring.is_behind(&token) && !ring.is_behind(&before));
             let first = behind.session([1; 8], &claim());
             assert!(!ring.is_behind(&first), "a key that was retired, in rotation {rotation}");

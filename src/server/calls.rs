@@ -38,7 +38,7 @@ pub(crate) struct Licensing {
 impl Licensing {
     pub(crate) fn activate(&self, request: &v1::ActivateRequest) -> Result<v1::ActivateResponse, CallError> {
         let caller = request::activate(request)?;
-        let (words, found) = self.judge(&caller, &[]);
+        let (words, found) = self.judge(&caller, &[])?;
         let mut response: v1::ActivateResponse = self.tell("activate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -53,7 +53,7 @@ impl Licensing {
 
     pub(crate) fn validate(&self, request: &v1::ValidateRequest) -> Result<v1::ValidateResponse, CallError> {
         let caller = request::validate(request)?;
-        let (words, found) = self.judge(&caller, &request.features);
+        let (words, found) = self.judge(&caller, &request.features)?;
         let mut response: v1::ValidateResponse = self.tell("validate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -65,15 +65,21 @@ impl Licensing {
     }
 
     /// Whom the caller stands for, what is to be said of it, and with which features.
-    fn judge(&self, caller: &Caller<'_>, features: &[String]) -> (Words, Option<(Found, Judgment)>) {
-        match self.directory.find(&self.keys.get(), caller) {
+    fn judge(
+        &self,
+        caller: &Caller<'_>,
+        features: &[String],
+    ) -> Result<(Words, Option<(Found, Judgment)>), CallError> {
+        let keys = self.keys.get();
+        Ok(match self.directory.find(&keys, caller) {
             LookUp::Found(found) => {
                 let judgment = found.view.judge(found.grant(), features, self.clock.wall(), Use::Begin);
                 (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
+            LookUp::Unknown if keys.is_behind(caller.key) => return Err(words::not_served_here()),
             LookUp::Unknown => (words::unknown_key(), None),
-        }
+        })
     }
 
     pub(crate) async fn checkout(
@@ -89,7 +95,7 @@ impl Licensing {
         request: &v1::CheckoutRequest,
     ) -> Result<Attempt<v1::CheckoutResponse>, CallError> {
         let (caller, operation, count) = request::checkout(request)?;
-        let (found, judgment) = match self.judge(&caller, &request.features) {
+        let (found, judgment) = match self.judge(&caller, &request.features)? {
             (_, Some((found, judgment))) if judgment.is_authorized() => (found, judgment),
             (words, _) => return Ok(Attempt::Done(self.refused_checkout(words))),
         };

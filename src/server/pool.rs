@@ -306,11 +306,9 @@ impl Pool {
     /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations, and of processes that
     /// have ended, goes along.
     pub(super) fn renounce(&self, ended: Nonce, me: Holder) {
-        let settings = self.view().settings().clone();
         self.change(|inner, now| {
-            let floor = inner.replica.generation().unwrap_or(Generation(0)).max(settings.min_generation());
             inner.me = me.nonce.clone();
-            inner.replica = Replica::new(me, settings.with_min_generation(floor), now);
+            inner.replica = inner.replica.anew(me, now);
             // The old name answers no more: nothing else is left of that process (R6b).
             inner.remember_end(ended);
             inner.ended.iter().for_each(|nonce| inner.replica.previous_ended(now, nonce.clone()));

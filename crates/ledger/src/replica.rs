@@ -67,9 +67,20 @@ impl<M> Replica<M> {
         }
     }
 
+    /// A follower of the same ledger under a fresh name, after this one has stopped: what it knows of
+    /// generations goes along (R11).
+    pub fn anew(&self, me: Holder, now: BootInstant) -> Self {
+        let Self { owner, seq, shown, wall, .. } = self;
+        let (owner, seq, shown, wall) = (owner.clone(), *seq, *shown, *wall);
+        Self { owner, seq, shown, wall, ..Self::new(me, self.settings.clone(), now) }
+    }
+
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once. An owner of a generation
-    /// below the plan's least stops: a ledger that was set back may look like its own (R11).
+    /// below the plan's least stops: a ledger that was set back may look like its own. The least never
+    /// shrinks: a plan may be set back with its ledger (R11).
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
+        let least = self.settings.min_generation().max(settings.min_generation());
+        let settings = settings.with_min_generation(least);
         let old = std::mem::replace(&mut self.settings, settings);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let Phase::Owner(owner) = &mut self.phase else { return };
@@ -134,6 +145,9 @@ impl<M> Replica<M> {
             let same = self.owner.as_ref().is_some_and(|(generation, _)| *generation == record.generation);
             self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
+            // A table of an earlier generation than the ledger's is good for nothing any more.
+            let seeking = matches!(&self.phase, Phase::Seeking(seeking) if !seeking.is_candidate());
+            self.handed.take_if(|(_, table)| seeking && table.sealed.generation < record.generation);
         }
     }
 

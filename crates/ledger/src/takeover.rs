@@ -68,6 +68,8 @@ pub(crate) struct Seeking {
     pause: BootInstant,
     /// The store gave no answer when the Lease was to be taken by time alone.
     blind: bool,
+    /// After that, by time alone not before this.
+    back_at: Option<BootInstant>,
     /// When the ledger was last read.
     read_at: BootInstant,
     /// Processes known to have ended, and since when this process knows it.
@@ -82,6 +84,7 @@ impl Seeking {
             look: true,
             pause: now,
             blind: false,
+            back_at: None,
             read_at: now,
             evidence: BTreeMap::new(),
         }
@@ -116,7 +119,7 @@ impl Seeking {
     fn saw(&mut self, now: BootInstant, lease: ObservedLease) {
         let known = self.seen.as_ref().is_some_and(|seen| seen.lease == lease);
         if !known {
-            self.blind = false;
+            (self.blind, self.back_at) = (false, None);
             let first = self.seen.as_ref().map(|seen| seen.at);
             let at = first.filter(|_| mutated(Mutant::RecoveryFromFirstSight)).unwrap_or(now);
             self.seen = Some(Seen { lease, at });
@@ -136,7 +139,11 @@ impl Seeking {
     /// When the Lease may be taken, as far as is known.
     fn free_at(&self, me: &Nonce) -> Option<BootInstant> {
         let seen = self.seen.as_ref()?;
-        Some(if self.free(seen, me) { seen.at } else { seen.at + stretch(LEASE_DURATION) })
+        if self.free(seen, me) {
+            return Some(seen.at);
+        }
+        let left_alone = seen.at + stretch(LEASE_DURATION);
+        Some(self.back_at.map_or(left_alone, |back| back.max(left_alone)))
     }
 
     /// Whether nobody is waited for.
@@ -275,7 +282,7 @@ impl Seeking {
         let now = cx.now;
         match reply {
             StoreReply::Ledger(Some(_)) if std::mem::take(&mut self.blind) => {
-                self.pause = now + stretch(LEASE_RENEW);
+                self.back_at = Some(now + stretch(LEASE_RENEW));
             }
             StoreReply::Ledger(Some(found)) => {
                 self.read_at = now;

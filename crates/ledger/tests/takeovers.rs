@@ -43,6 +43,10 @@ fn a_follower_that_was_cut_off_too_lets_the_owner_come_back_first() {
     bench.pump(&mut b);
     bench.sleep(stretch(LEASE_DURATION));
     bench.run_cut_off(&mut b, secs(1));
+    bench.pump(&mut b);
+    // Its watches begin anew, and show what it knows.
+    b.observe_lease(bench.now, bench.store.lease.clone());
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
     bench.run(&mut b, stretch(LEASE_RENEW) - Duration::from_millis(1));
     assert_eq!(b.status(bench.now).role, Role::Follower);
     a.tick(bench.now);
