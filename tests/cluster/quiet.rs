@@ -13,6 +13,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 fn a_settled_world_writes_nothing_but_leases_for_a_minute() {
     let audit = setting("GENIE_LM_CLUSTER_AUDIT");
     kit::installed();
+    // What other tests have left is still being deleted, and that is written down.
+    eventually("no namespace is being deleted", kit::PATIENCE, || {
+        let all = kit::get(&["namespaces"]);
+        let going = |one: &Value| one["status"]["phase"] == "Terminating";
+        (!all["items"].as_array()?.iter().any(going)).then_some(())
+    });
     let world = Namespace::new("quiet");
     world.apply(&kit::pool("cad", "acme-cad", 3, ""));
     world.wait("lpool/cad", "Ready");
