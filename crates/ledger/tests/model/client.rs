@@ -2,12 +2,12 @@
 //! session before it checks it in; or breaks one of these on purpose.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::*;
 
 use super::config::{Asks, wall};
+use crate::support::Call;
 
 /// True time: what a perfect clock shows.
 pub type True = Duration;
@@ -23,27 +23,6 @@ pub enum ClientMutant {
     AliveAfterCheckin,
     /// Validity counts from the answer.
     CountsFromAnswer,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
-    Checkout(CheckoutRequest<()>),
-    Renew(Claim, OperationId),
-    Checkin(Claim, OperationId),
-    Borrow(BorrowRequest),
-    Return(Arc<str>, Generation, OperationId),
-}
-
-impl Call {
-    pub fn operation(&self) -> OperationId {
-        match self {
-            Call::Checkout(request) => request.operation,
-            Call::Borrow(request) => request.operation,
-            Call::Renew(_, operation) | Call::Checkin(_, operation) | Call::Return(.., operation) => {
-                *operation
-            }
-        }
-    }
 }
 
 /// What a client can do next.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use genie_ledger::*;
 
 use super::choices::Choices;
-use super::client::Call;
 use super::config::wall;
 use super::world::{Flight, Heard, Message, Way, World};
+use crate::support::Call;
 
 /// What becomes of a store request.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use genie_ledger::{canonical, *};
 
-use super::client::{Call, Client, True};
+use super::client::{Client, True};
 use super::config::{Budget, Config, wall};
-use crate::support::{Store, holder};
+use crate::support::{Call, Store, holder};
 
 /// A process and its replica.
 #[derive(Clone)]

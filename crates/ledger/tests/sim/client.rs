@@ -9,7 +9,7 @@ use std::time::Duration;
 use genie_ledger::*;
 
 use super::rng::Rng;
-use crate::support::{FEATURE, POOL};
+use crate::support::{Call, FEATURE, POOL};
 
 /// True time: what a perfect clock shows.
 pub type True = Duration;
@@ -21,27 +21,6 @@ pub struct Belief {
     pub to: True,
     pub count: u32,
     pub limits: Vec<LimitId>,
-}
-
-#[derive(Clone, Debug)]
-pub enum Call {
-    Checkout(CheckoutRequest<()>),
-    Renew(Claim, OperationId),
-    Checkin(Claim, OperationId),
-    Borrow(BorrowRequest),
-    Return(Arc<str>, Generation, OperationId),
-}
-
-impl Call {
-    pub fn operation(&self) -> OperationId {
-        match self {
-            Call::Checkout(request) => request.operation,
-            Call::Borrow(request) => request.operation,
-            Call::Renew(_, operation) | Call::Checkin(_, operation) | Call::Return(.., operation) => {
-                *operation
-            }
-        }
-    }
 }
 
 /// A call that the client has not given up.

@@ -9,9 +9,9 @@ use genie_ledger::*;
 #[path = "trouble.rs"]
 mod trouble;
 
-use super::client::{Call, Client, LONGEST, True, Wall};
+use super::client::{Client, LONGEST, True, Wall};
 use super::rng::Rng;
-use crate::support::{FEATURE, POOL, Store, holder, limit, secs, settings};
+use crate::support::{Call, FEATURE, POOL, Store, holder, limit, secs, settings};
 
 pub const REPLICAS: usize = 3;
 /// Clients that borrow; the others check out.

@@ -4,6 +4,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::*;
@@ -55,6 +56,28 @@ pub fn ask(n: u128, count: u32, limits: &[LimitId]) -> CheckoutRequest<()> {
         limits: LimitSet::new(limits.iter().copied()).expect("few limits"),
         count: NonZeroU32::new(count).expect("at least one unit"),
         meta: (),
+    }
+}
+
+/// What a client asks of an owner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    Checkout(CheckoutRequest<()>),
+    Renew(Claim, OperationId),
+    Checkin(Claim, OperationId),
+    Borrow(BorrowRequest),
+    Return(Arc<str>, Generation, OperationId),
+}
+
+impl Call {
+    pub fn operation(&self) -> OperationId {
+        match self {
+            Call::Checkout(request) => request.operation,
+            Call::Borrow(request) => request.operation,
+            Call::Renew(_, operation) | Call::Checkin(_, operation) | Call::Return(.., operation) => {
+                *operation
+            }
+        }
     }
 }
 
