@@ -51,7 +51,6 @@ pub(crate) async fn drive<S: Store>(
     store: Arc<S>,
     observations: &mut mpsc::Receiver<Observation>,
     identity: Identity,
-    mut me: Holder,
     stop: CancellationToken,
 ) {
     let clock = pool.clock().clone();
@@ -75,8 +74,7 @@ pub(crate) async fn drive<S: Store>(
             }
             warn!(ledger = %pool.id, ?reason, "no longer part of this ledger; beginning anew under a fresh name");
             under_way.shutdown().await;
-            let ended = std::mem::replace(&mut me, identity.fresh());
-            pool.renounce(ended.nonce, me.clone());
+            pool.renounce(identity.fresh());
             if reason != StopReason::Released {
                 clock.sleep(RESTART_PAUSE).await;
             }

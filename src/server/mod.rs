@@ -87,7 +87,6 @@ struct Service {
     licensing: Arc<Licensing>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
-    peers: Arc<Peers>,
     nonces: Nonces,
 }
 
@@ -120,16 +119,15 @@ impl Service {
     fn new(parts: Parts) -> Self {
         let Parts { clock, nonces, keyring, connect } = parts;
         let (directory, metrics) = (Arc::new(Directory::default()), Arc::new(Metrics::new()));
-        let peers = Arc::new(Peers::new(clock.clone(), connect));
         let licensing = Arc::new(Licensing {
-            clock,
+            clock: clock.clone(),
             directory: directory.clone(),
             keys: Keys::new(keyring),
-            peers: peers.clone(),
+            peers: Arc::new(Peers::new(clock, connect)),
             patience: Patience::default(),
             metrics: metrics.clone(),
         });
-        Self { licensing, directory, metrics, peers, nonces }
+        Self { licensing, directory, metrics, nonces }
     }
 
     /// The calls of clients, in gRPC and JSON.
@@ -177,16 +175,15 @@ impl Service {
         prepare: impl FnOnce(&Pool),
     ) -> Served {
         let identity = Identity { place: place.clone(), nonces: self.nonces.clone() };
-        let me = identity.fresh();
-        let pool = Arc::new(Pool::new(self.licensing.clock.clone(), view, me.clone()));
+        let pool = Arc::new(Pool::new(self.licensing.clock.clone(), view, identity.fresh()));
         prepare(&pool);
         let (stop, left) = (CancellationToken::new(), CancellationToken::new());
         let driver = {
-            let (pool, peers, stop) = (pool.clone(), self.peers.clone(), stop.clone());
+            let (pool, peers, stop) = (pool.clone(), self.licensing.peers.clone(), stop.clone());
             let (store, leaves, mut observations) =
                 (Arc::new(store), left.clone().drop_guard(), observations);
             async move {
-                driver::drive(pool.clone(), peers, store, &mut observations, identity, me, stop).await;
+                driver::drive(pool.clone(), peers, store, &mut observations, identity, stop).await;
                 drop(leaves);
                 // Calls that still come are passed on to whoever owns the ledger now.
                 while let Some(observation) = observations.recv().await {

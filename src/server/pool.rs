@@ -67,8 +67,6 @@ struct Inner {
     replica: Replica<Arc<Meta>>,
     /// Who decides, as it was last told.
     told: Owner,
-    /// The replica's name.
-    me: Nonce,
     /// Processes known to have ended, the newest last: a replica that begins anew is told of them again.
     ended: VecDeque<Nonce>,
     waiters: BTreeMap<Ticket, oneshot::Sender<Answer>>,
@@ -105,11 +103,10 @@ impl Inner {
 
 impl Pool {
     pub(crate) fn new(clock: SharedClock, view: Arc<PlanView>, me: Holder) -> Self {
-        let replica = Replica::new(me.clone(), view.settings().clone(), clock.boot());
+        let replica = Replica::new(me, view.settings().clone(), clock.boot());
         let inner = Inner {
             replica,
             told: Owner::Unknown,
-            me: me.nonce,
             ended: VecDeque::new(),
             waiters: BTreeMap::new(),
             outbox: Vec::new(),
@@ -261,7 +258,7 @@ impl Pool {
     /// Also where a replica reads it on its way to owning the ledger, when a watch may not have shown it yet.
     fn note_holder(&self, ledger: &ObservedLedger) {
         let Some(record) = &ledger.record else { return };
-        if record.holder.nonce == self.lock().me {
+        if record.holder.nonce == self.lock().replica.me().nonce {
             return;
         }
         self.before.send_if_modified(|before| {
@@ -305,9 +302,9 @@ impl Pool {
 
     /// Begins anew under a fresh nonce, after the replica has stopped; what it knew of generations, and of processes that
     /// have ended, goes along.
-    pub(super) fn renounce(&self, ended: Nonce, me: Holder) {
+    pub(super) fn renounce(&self, me: Holder) {
         self.change(|inner, now| {
-            inner.me = me.nonce.clone();
+            let ended = inner.replica.me().nonce.clone();
             inner.replica = inner.replica.anew(me, now);
             // The old name answers no more: nothing else is left of that process (R6b).
             inner.remember_end(ended);

@@ -67,6 +67,11 @@ impl<M> Replica<M> {
         }
     }
 
+    /// This process, under the name that it has in this ledger.
+    pub fn me(&self) -> &Holder {
+        &self.me
+    }
+
     /// A follower of the same ledger under a fresh name, after this one has stopped: what it knows of
     /// generations goes along (R11).
     pub fn anew(&self, me: Holder, now: BootInstant) -> Self {

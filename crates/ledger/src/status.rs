@@ -45,8 +45,7 @@ pub struct Status {
     pub role: Role,
     /// The owner as far as it knows; itself, when it is.
     pub owner: Option<Holder>,
-    /// The last generation it knows of. A driver that replaces a stopped replica passes it on as
-    /// [`Settings::with_min_generation`](crate::Settings::with_min_generation).
+    /// The last generation it knows of; [`Replica::anew`](crate::Replica::anew) passes it on.
     pub generation: Option<Generation>,
     /// Whether it is the owner and its horizon is not reached (R2).
     pub serving: bool,
