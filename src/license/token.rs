@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use genie_ledger::{Claim, Generation, GrantId, LimitId, LimitSet, SessionId};
+use genie_ledger::{Claim, Generation, GrantId, Issuer, LimitId, LimitSet, SessionId};
 use subtle::ConstantTimeEq;
 
 use super::mac_keys::{MAC_KEY, MAX_KEYS, MacKeys};
 
-/// Longest token in bytes; a session token with 16 limits has 263.
+/// Longest token in bytes; a session token with 16 limits has 257.
 pub const MAX_TOKEN: usize = 512;
 
 const MAC: usize = 16;
@@ -69,6 +69,7 @@ impl Keyring {
     pub fn session(&self, ledger: [u8; 8], claim: &Claim) -> String {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(&claim.generation.0.to_le_bytes());
+        bytes.extend_from_slice(&claim.issuer.0.to_le_bytes());
         bytes.extend_from_slice(&claim.session.0.to_le_bytes());
         bytes.extend_from_slice(&claim.counter.to_le_bytes());
         bytes.extend_from_slice(&claim.count.get().to_le_bytes());
@@ -85,6 +86,7 @@ impl Keyring {
         let mut rest = bytes.as_slice();
         let claim = Claim {
             generation: Generation(u64::from_le_bytes(take(&mut rest)?)),
+            issuer: Issuer(u32::from_le_bytes(take(&mut rest)?)),
             session: SessionId(u64::from_le_bytes(take(&mut rest)?)),
             counter: u32::from_le_bytes(take(&mut rest)?),
             count: NonZeroU32::new(u32::from_le_bytes(take(&mut rest)?))?,
@@ -198,6 +200,7 @@ mod tests {
     fn claim() -> Claim {
         Claim {
             generation: Generation(3),
+            issuer: Issuer(6),
             session: SessionId(9),
             counter: 4,
             count: NonZeroU32::new(2).unwrap(),

@@ -1,30 +1,83 @@
-//! The highest generation of each ledger that this process ever saw. The plan and the pool's status remember it, too; but
-//! an etcd that is restored sets them back together with the ledger, and only a process that ran before notices (R11).
+//! What this process ever saw of each ledger, to notice one that was set back. The plan and the pool's status remember the
+//! highest generation, too; but an etcd that is restored sets them back together with the ledger, and only a process that
+//! ran before notices (R11).
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
+use genie_ledger::{Nonce, Record};
+use jiff::{SignedDuration, Timestamp};
+
 use crate::compile::ObjectName;
 
 /// Far above any real number of ledgers; of more, the plan and the status alone remember.
 const MOST: usize = 10_000;
+/// An owner that lives finds its ledger set back within seconds and writes its newest record again; after that it is taken
+/// for gone.
+const HEALED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// See the module. Outlives the terms of a leader.
 #[derive(Default)]
-pub struct Generations(Mutex<HashMap<ObjectName, u64>>);
+pub struct Generations(Mutex<HashMap<ObjectName, Known>>);
+
+/// The lowest generation that a ledger can have, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Least {
+    /// It.
+    pub generation: u64,
+    /// When to look again, though nothing changes: the ledger was set back, and its owner may still mend that.
+    pub again: Option<Timestamp>,
+}
+
+/// The newest record that was seen.
+#[derive(Default)]
+struct Known {
+    least: u64,
+    newest: Option<(u64, Nonce, u64)>,
+    /// The ledger shows an older record of the same owner since then.
+    behind: Option<Timestamp>,
+}
+
+impl Known {
+    fn saw(&mut self, record: &Record, now: Timestamp) -> Option<Timestamp> {
+        let (generation, seq) = (record.generation.0, record.seq);
+        let newest = self.newest.as_ref().filter(|(newest, ..)| *newest >= generation);
+        match newest {
+            Some((newest, ..)) if *newest > generation => return None,
+            // Two owners of one generation: what the first promised is lost.
+            Some((_, nonce, _)) if *nonce != record.holder.nonce => self.least = generation + 1,
+            Some((.., newest)) if seq < *newest => {
+                let until = *self.behind.get_or_insert(now) + HEALED_WITHIN;
+                if now < until {
+                    return Some(until);
+                }
+                self.least = generation + 1;
+            }
+            // Who took a ledger over while it was set back took too little for promised.
+            None if self.behind.is_some() => self.least = generation + 1,
+            _ => {}
+        }
+        if newest.is_none_or(|(_, nonce, newest)| *nonce == record.holder.nonce && *newest <= seq) {
+            (self.newest, self.behind) = (Some((generation, record.holder.nonce.clone(), seq)), None);
+        }
+        None
+    }
+}
 
 impl Generations {
-    /// A generation of this ledger was seen; gives the highest that ever was.
-    pub fn saw(&self, ledger: ObjectName, generation: u64) -> u64 {
+    /// `told` is the highest generation that is on record elsewhere, `record` what the ledger says now.
+    pub fn saw(&self, ledger: ObjectName, told: u64, record: Option<&Record>, now: Timestamp) -> Least {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = record.map_or(0, |record| record.generation.0);
         if all.len() >= MOST && !all.contains_key(&ledger) {
-            return generation;
+            return Least { generation: told.max(recorded), again: None };
         }
-        let highest = all.entry(ledger).or_default();
-        *highest = generation.max(*highest);
-        *highest
+        let known = all.entry(ledger).or_default();
+        known.least = known.least.max(told).max(recorded);
+        let again = record.and_then(|record| known.saw(record, now));
+        Least { generation: known.least, again }
     }
 
     /// The ledger is let go, and with it what was given: another of its name is new.
@@ -35,15 +88,73 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
+    /// What this process saw of one ledger, at the given seconds.
+    struct Watched(Generations);
+
+    impl Watched {
+        fn new() -> Self {
+            Self(Generations::default())
+        }
+
+        fn name() -> ObjectName {
+            ObjectName { namespace: "a".into(), name: "cad".into() }
+        }
+
+        /// The generation, the second of the next look, or 0.
+        fn saw(&self, second: i64, told: u64, record: Option<(u64, &str, u64)>) -> (u64, i64) {
+            let record = record.map(|(generation, nonce, seq)| {
+                let holder =
+                    json!({"nonce": nonce, "podUid": "", "podName": "", "node": "", "address": "", "started": 0});
+                let record = json!({
+                    "generation": generation, "holder": holder, "seq": seq, "recovering": false, "horizonMs": 1, "ttlMs": 1,
+                });
+                serde_json::from_value::<Record>(record).unwrap()
+            });
+            let now = Timestamp::from_second(second).unwrap();
+            let least = self.0.saw(Self::name(), told, record.as_ref(), now);
+            (least.generation, least.again.map_or(0, |again| again.as_second()))
+        }
+    }
+
     #[test]
-    fn what_was_seen_once_stays_until_the_ledger_is_let_go() {
-        let (all, ledger) =
-            (Generations::default(), ObjectName { namespace: "a".into(), name: "cad".into() });
-        assert_eq!(all.saw(ledger.clone(), 7), 7);
-        assert_eq!(all.saw(ledger.clone(), 3), 7);
-        all.forget(&ledger);
-        assert_eq!(all.saw(ledger, 1), 1);
+    fn the_highest_generation_stays_until_the_ledger_is_let_go() {
+        let all = Watched::new();
+        assert_eq!(all.saw(1, 7, Some((5, "a", 9))), (7, 0));
+        assert_eq!(all.saw(2, 0, Some((8, "b", 10))), (8, 0));
+        assert_eq!(all.saw(3, 2, Some((3, "a", 4))), (8, 0));
+        assert_eq!(all.saw(4, 2, None), (8, 0));
+        all.0.forget(&Watched::name());
+        assert_eq!(all.saw(5, 1, None), (1, 0));
+    }
+
+    #[test]
+    fn a_second_owner_of_a_generation_is_below_the_least_and_its_successor_is_not() {
+        let all = Watched::new();
+        assert_eq!(all.saw(1, 0, Some((3, "a", 9))), (3, 0));
+        assert_eq!(all.saw(2, 0, Some((2, "z", 5))), (3, 0), "set back to before it");
+        assert_eq!(all.saw(3, 0, Some((3, "b", 6))), (4, 0), "and taken over from there");
+        assert_eq!(all.saw(4, 4, Some((5, "c", 7))), (5, 0));
+        assert_eq!(all.saw(5, 5, Some((5, "c", 8))), (5, 0));
+    }
+
+    #[test]
+    fn an_owner_has_time_to_write_again_what_was_set_back() {
+        let all = Watched::new();
+        all.saw(1, 0, Some((3, "a", 9)));
+        assert_eq!(all.saw(10, 0, Some((3, "a", 7))), (3, 15));
+        assert_eq!(all.saw(14, 0, Some((3, "a", 8))), (3, 15), "an older one yet");
+        assert_eq!(all.saw(14, 0, Some((3, "a", 9))), (3, 0), "it is mended");
+        assert_eq!(all.saw(20, 0, Some((3, "a", 7))), (3, 25), "another time");
+        assert_eq!(all.saw(25, 0, Some((3, "a", 7))), (4, 0), "it is not");
+        assert_eq!(
+            all.saw(26, 4, Some((5, "b", 8))),
+            (6, 0),
+            "or the next owner was quicker than what was said"
+        );
+        assert_eq!(all.saw(27, 6, Some((7, "c", 9))), (7, 0));
     }
 }

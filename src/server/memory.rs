@@ -74,7 +74,7 @@ fn named(version: u64) -> Version {
 impl State {
     fn lease(&self) -> Option<ObservedLease> {
         let ObservedVersion { version, value } = self.lease.clone();
-        Some(ObservedLease { uid: "lease".into(), version: named(version), record: value })
+        Some(ObservedLease { uid: "lease".into(), version: named(version), record: value, stale: false })
     }
 
     fn ledger(&self) -> Option<ObservedLedger> {

@@ -191,7 +191,7 @@ async fn a_store_that_is_set_back_is_noticed_by_an_operator_that_runs() {
     place.until::<SeatPlan>("cad", "is as high as before", seen).await;
     let told = |pool: &LicensePool| because(conditions_of(pool), "LedgerSetBack", "True", "StoreSetBack");
     let pool = place.until::<LicensePool>("cad", "says that the store was set back", told).await;
-    assert!(message(&pool, "LedgerSetBack").contains("at generation 3, and 7 was seen"));
+    assert!(message(&pool, "LedgerSetBack").contains("at generation 3, and 7 is the least"));
     place.until_event("StoreSetBack", "Warning").await;
     place.own("cad", 8, 0).await.expect("the next owner goes on above it");
 }

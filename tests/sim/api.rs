@@ -129,7 +129,8 @@ impl Api {
     fn make_lease(&mut self) {
         self.leases += 1;
         let uid = format!("lease-{}", self.leases).into();
-        let lease = ObservedLease { uid, version: self.next_version(), record: LeaseRecord::default() };
+        let lease =
+            ObservedLease { uid, version: self.next_version(), record: LeaseRecord::default(), stale: false };
         self.set_lease(Some(lease));
     }
 
@@ -167,6 +168,7 @@ impl Api {
                         self.set_lease(Some(ObservedLease {
                             version: version.clone(),
                             record: record.clone(),
+                            stale: false,
                             ..lease
                         }));
                         StoreReply::Written { version }

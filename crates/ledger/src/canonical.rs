@@ -26,11 +26,11 @@ mod of_the_model {
     use crate::record::{Record, UnixSeconds};
     use crate::store::RequestId;
     use crate::time::BootInstant;
-    use crate::types::{Nonce, OperationId, SessionId, Version};
+    use crate::types::{Issuer, Nonce, OperationId, SessionId, Version};
 
     #[derive(PartialEq, Eq)]
     enum Name {
-        Nonce(Nonce),
+        Issuer(Issuer),
         Operation(OperationId),
         Request(u64, RequestId),
         Session(SessionId),
@@ -122,9 +122,16 @@ mod of_the_model {
         }
     }
 
+    /// A process and what its tokens carry of it are one name.
     impl Hash for Nonce {
         fn hash<H: Hasher>(&self, state: &mut H) {
-            meet(Name::Nonce(self.clone()), state);
+            self.issuer().hash(state);
+        }
+    }
+
+    impl Hash for Issuer {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            meet(Name::Issuer(*self), state);
         }
     }
 

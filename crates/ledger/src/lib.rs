@@ -49,6 +49,6 @@ pub use store::{RequestId, StoreReply, StoreRequest};
 pub use tenure::{LEASE_DURATION, LEASE_RENEW};
 pub use time::{BootInstant, RHO_PERCENT, shrink, stretch};
 pub use types::{
-    Claim, Generation, GrantId, Holder, LimitId, LimitSet, MAX_LIMITS, Nonce, OperationId, SessionId,
+    Claim, Generation, GrantId, Holder, Issuer, LimitId, LimitSet, MAX_LIMITS, Nonce, OperationId, SessionId,
     TooManyLimits, Version,
 };

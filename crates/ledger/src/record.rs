@@ -151,6 +151,16 @@ pub struct ObservedLease {
     pub version: Version,
     /// What it says.
     pub record: LeaseRecord,
+    /// By the wall clocks of its writer and its reader it was left alone long ago when it was seen first: it may be one
+    /// of the past, with a ledger that says nothing of later owners (R11). Makes a replica wait, and decides nothing else.
+    pub stale: bool,
+}
+
+impl ObservedLease {
+    /// Whether it is the same state of the same object.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.version == other.version
+    }
 }
 
 /// A ledger object as it was read or watched.

@@ -29,7 +29,8 @@ pub struct Replica<M> {
     pub(crate) owner: Option<(Generation, Holder)>,
     /// The largest seq that this replica saw of that owner's records: a ledger below it was set back (R11).
     seq: Seq,
-    /// The newest generation that a token showed: a ledger below it was set back (R5, R11).
+    /// The newest generation that a token showed, and the next one where it had two owners: a ledger below it was set
+    /// back (R5, R11).
     pub(crate) shown: Generation,
     /// The latest wall-clock time that was told.
     pub(crate) wall: Option<UnixSeconds>,
@@ -257,7 +258,7 @@ impl<M> Replica<M> {
         operation: OperationId,
         meta: impl FnOnce() -> M,
     ) -> Outcome {
-        self.shown = self.shown.max(claim.generation);
+        self.note_token(claim);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Owner(owner) => {
@@ -271,7 +272,7 @@ impl<M> Replica<M> {
     /// A client gives back the session of a verified token. The answer to a retry is the same under any
     /// operation id, since a session ends once (R8).
     pub fn checkin(&mut self, now: BootInstant, claim: &Claim, _operation: OperationId) -> Outcome {
-        self.shown = self.shown.max(claim.generation);
+        self.note_token(claim);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
             Phase::Owner(owner) => {
@@ -280,6 +281,15 @@ impl<M> Replica<M> {
             }
             _ => self.not_owner(),
         }
+    }
+
+    /// What a verified token shows of generations.
+    fn note_token(&mut self, claim: &Claim) {
+        let two_owners = self.owner.as_ref().is_some_and(|(generation, holder)| {
+            *generation == claim.generation && holder.nonce.issuer() != claim.issuer
+        });
+        let least = claim.generation.0.saturating_add(two_owners.into());
+        self.shown = self.shown.max(Generation(least));
     }
 
     fn answer_or_stop(&mut self, answer: Result<Answer, StopReason>) -> Outcome {
@@ -370,7 +380,8 @@ impl<M> Replica<M> {
         owner.turn_away(&mut self.done);
         let Owner { tenure, book, mut seats, recovery_ends, .. } = owner;
         let record = LeaseRecord { holder: Some(self.me.nonce.clone()), transitions: tenure.transitions };
-        let lease = ObservedLease { uid: tenure.uid.clone(), version: tenure.version.clone(), record };
+        let lease =
+            ObservedLease { uid: tenure.uid.clone(), version: tenure.version.clone(), record, stale: false };
         let leaving = Leaving::new(now, lease, tenure.writing());
         if recovery_ends.is_some() {
             return (leaving, None);

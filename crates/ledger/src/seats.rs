@@ -14,7 +14,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::sessions::{Session, Sessions};
 use crate::tenure::LEASE_RENEW;
 use crate::time::{BootInstant, shrink, stretch};
-use crate::types::{Claim, Generation, LimitSet, OperationId, SessionId};
+use crate::types::{Claim, Generation, Issuer, LimitSet, OperationId, SessionId};
 
 /// Most sessions of one ledger, ended ones that recovery remembers included: about 400 MB.
 const MAX_SESSIONS: usize = 2_000_000;
@@ -25,6 +25,7 @@ const FULL_TABLE_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seats<M> {
     generation: Generation,
+    issuer: Issuer,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions<M>,
     /// Sessions of earlier owners that ended in this recovery: not to be adopted again (R5).
@@ -46,9 +47,10 @@ pub(crate) enum Checked<M> {
 }
 
 impl<M> Seats<M> {
-    pub(crate) fn new(generation: Generation, limits: Limits) -> Self {
+    pub(crate) fn new(generation: Generation, issuer: Issuer, limits: Limits) -> Self {
         Self {
             generation,
+            issuer,
             limits,
             sessions: Sessions::new(),
             ended: BTreeSet::new(),
@@ -331,6 +333,7 @@ impl<M> Seats<M> {
         let left = session.until.since(now);
         let claim = Claim {
             generation: self.generation,
+            issuer: self.issuer,
             session: id,
             counter: session.counter,
             count: session.count,

@@ -36,6 +36,8 @@ pub enum StopReason {
     Fenced,
     /// A client showed a token of a newer generation (R5).
     NewerToken,
+    /// A client showed a token of another owner of its own generation: the ledger was set back (R11).
+    RivalToken,
 }
 
 /// A replica's view of its ledger.

@@ -117,7 +117,7 @@ impl Seeking {
     }
 
     fn saw(&mut self, now: BootInstant, lease: ObservedLease) {
-        let known = self.seen.as_ref().is_some_and(|seen| seen.lease == lease);
+        let known = self.seen.as_ref().is_some_and(|seen| seen.lease.is(&lease));
         if !known {
             (self.blind, self.back_at) = (false, None);
             let first = self.seen.as_ref().map(|seen| seen.at);
@@ -146,11 +146,12 @@ impl Seeking {
         Some(self.back_at.map_or(left_alone, |back| back.max(left_alone)))
     }
 
-    /// Whether nobody is waited for.
+    /// Whether nobody is waited for. Whose Lease it was may have ended; where it is one of the past, somebody may know
+    /// of later owners, and gets the time to say so (R11).
     fn free(&self, seen: &Seen, me: &Nonce) -> bool {
         let free = match &seen.lease.record.holder {
-            None => true,
-            Some(holder) => holder == me || self.evidence.contains_key(holder),
+            None => !seen.lease.stale,
+            Some(holder) => holder == me || !seen.lease.stale && self.evidence.contains_key(holder),
         };
         free || mutated(Mutant::LeaseTakenAtAnyTime)
     }
@@ -202,7 +203,7 @@ impl Seeking {
         let changes_hands = replaces.lease.record.holder.as_ref() != Some(cx.me);
         let transitions = replaces.lease.record.transitions.saturating_add(changes_hands.into());
         let record = LeaseRecord { holder: Some(cx.me.clone()), transitions };
-        let lease = ObservedLease { record: record.clone(), ..replaces.lease.clone() };
+        let lease = ObservedLease { record: record.clone(), stale: false, ..replaces.lease.clone() };
         self.step = Step::Taking { id, found, replaces, taken: Taken { lease, sent: cx.now } };
         Some(StoreRequest::WriteLease { expect, record })
     }
@@ -346,7 +347,7 @@ fn own<M>(
     let limits = Limits::fenced(&fence.record, cx.settings.limits());
     let owner = Owner {
         tenure: Tenure::new(lease.uid, lease.version, lease.record.transitions, since),
-        seats: Seats::new(fence.record.generation, limits),
+        seats: Seats::new(fence.record.generation, cx.me.issuer(), limits),
         book: Book::new(version, fence.record, sent),
         waiting: Waiting::new(),
         recovery_ends: fence.recovery_ends,

@@ -110,3 +110,66 @@ fn a_late_sight_of_its_own_ledger_makes_an_owner_look_and_write_nothing() {
     bench.pump(&mut a);
     assert_eq!(bench.store.ledger_writes, writes);
 }
+
+/// A ledger that is set back to before a later generation, which another process takes over and fences again: two owners
+/// of one generation.
+fn two_owners_of_one_generation(bench: &mut Bench) -> (Replica<()>, Claim, Replica<()>) {
+    let (_a, _) = first_owner(bench, pool_of(2), 0);
+    let before = bench.store.record().clone();
+    let mut b = bench.replica("b", pool_of(2));
+    bench.take_over(&mut b);
+    bench.run(&mut b, stretch(X) + secs(4));
+    let claim = bench.grant(&mut b, 50, &[POOL]);
+    set_back(bench, before);
+    let mut c = bench.replica("c", pool_of(2));
+    bench.take_over(&mut c);
+    assert_eq!(b.status(bench.now).generation, c.status(bench.now).generation);
+    (b, claim, c)
+}
+
+#[test]
+fn an_owner_that_is_shown_a_token_of_another_owner_of_its_generation_stops_and_takes_the_ledger_for_lost() {
+    for check_in in [false, true] {
+        let mut bench = Bench::new();
+        let (_b, claim, mut c) = two_owners_of_one_generation(&mut bench);
+        bench.grant(&mut c, 60, &[POOL]);
+        let answer = if check_in { bench.checkin(&mut c, &claim) } else { bench.renew(&mut c, &claim, 61) };
+        assert!(matches!(answer, Answer::NotOwner { .. }), "it denies nobody its session: {answer:?}");
+        assert_eq!(c.role(), Role::Stopped(StopReason::RivalToken));
+        let mut again = c.anew(holder("d"), bench.now);
+        bench.take_over(&mut again);
+        assert_eq!(again.status(bench.now).generation, Some(Generation(claim.generation.0 + 2)));
+        assert!(is_full(&bench.checkout(&mut again, ask(62, 1, &[POOL]))), "all seats may be out");
+        granted(&bench.renew(&mut again, &claim, 63));
+    }
+}
+
+#[test]
+fn tokens_of_every_owner_name_it() {
+    let mut bench = Bench::new();
+    let (b, claim, mut c) = two_owners_of_one_generation(&mut bench);
+    let other = bench.grant(&mut c, 60, &[POOL]);
+    let names = [b.me(), c.me()].map(|me| me.nonce.issuer());
+    assert_eq!([claim.issuer, other.issuer], names);
+    assert_ne!(names[0], names[1]);
+    assert_eq!(claim.session, other.session, "which their sessions alone do not tell");
+}
+
+#[test]
+fn the_lease_of_one_that_has_ended_or_given_it_up_is_waited_for_where_it_is_stale() {
+    for given_up in [false, true] {
+        for stale in [false, true] {
+            let mut bench = Bench::new();
+            let (_a, _) = first_owner(&mut bench, pool_of(1), 0);
+            let lease = bench.store.lease.as_mut().expect("a Lease");
+            lease.stale = stale;
+            lease.record.holder.take_if(|_| given_up);
+            let mut b = bench.replica("b", pool_of(1));
+            b.previous_ended(bench.now, nonce("a"));
+            bench.pump(&mut b);
+            assert_eq!(b.role() == Role::Owner, !stale, "at once");
+            bench.run(&mut b, stretch(LEASE_DURATION));
+            assert_eq!(b.role(), Role::Owner);
+        }
+    }
+}

@@ -223,7 +223,7 @@ fn an_owner_whose_lease_is_recreated_taken_or_deleted_stops_for_good() {
         |store| {
             let version = store.next_version();
             let record = LeaseRecord::default();
-            store.lease = Some(ObservedLease { uid: "lease-2".into(), version, record });
+            store.lease = Some(ObservedLease { uid: "lease-2".into(), version, record, stale: false });
         },
         StopReason::LeaseGone,
     );
@@ -231,7 +231,7 @@ fn an_owner_whose_lease_is_recreated_taken_or_deleted_stops_for_good() {
         |store| {
             let record = LeaseRecord { holder: Some(nonce("b")), transitions: 2 };
             let version = store.next_version();
-            store.lease = Some(ObservedLease { uid: "lease-1".into(), version, record });
+            store.lease = Some(ObservedLease { uid: "lease-1".into(), version, record, stale: false });
         },
         StopReason::LeaseTaken,
     );

@@ -150,7 +150,8 @@ fn next(observed: &Observed, verdict: &Verdict, key_rotation: SignedDuration) ->
         Some(rotation.next(asked(&server.pools), key_rotation, now).1)
     });
     let warning = plan.and_then(status::warning_begins);
-    let moments = [stage, warning, plan.and_then(|plan| compile::next_expiry(plan, now))];
+    let expiry = plan.and_then(|plan| compile::next_expiry(plan, now));
+    let moments = [stage, warning, expiry, observed.least.again];
     let of_server = renewals.chain(keys).filter(|_| server.is_some());
     moments.into_iter().flatten().chain(of_server).filter(|moment| *moment > now).min()
 }

@@ -19,6 +19,7 @@ use crate::{
     operator::{
         context::Context,
         error::ApiError,
+        generations::Least,
         grant::binding,
         names,
         world::{World, get},
@@ -39,8 +40,8 @@ pub struct Observed {
     pub ca: Option<Arc<Secret>>,
     /// What the operator made before.
     pub live: Live,
-    /// Highest generation of its ledger that was ever seen: by this process, as the status says, or as the plan does.
-    pub generation: u64,
+    /// Lowest generation that its ledger can have: by what this process saw, as the status says, or as the plan does.
+    pub least: Least,
     /// The owner, where it is known to have ended with its node.
     pub ended: Vec<String>,
     /// When this was read.
@@ -103,29 +104,32 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
         grants.push(ObservedGrant { grant, keys, allowed });
     }
     let terminating = world.is_terminating(&name.namespace);
-    let live = live(world, &pool, &name);
+    let (live, now) = (live(world, &pool, &name), Timestamp::now());
     Ok(Observed {
-        generation: generation(ctx, &pool, &live, terminating),
+        least: least(ctx, &pool, &live, terminating, now),
         ended: ctx.out_of_service.ended(world, live.plan.as_deref(), live.ledger.as_deref()).await?,
         neighbors: world.pools_in(&name.namespace),
         grants,
         terminating,
         ca: get(&world.ca, &ctx.settings.own_namespace, names::CA_SECRET),
         live,
-        now: Timestamp::now(),
+        now,
         pool,
     })
 }
 
-fn generation(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool) -> u64 {
+fn least(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool, now: Timestamp) -> Least {
     let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref());
     let recorded = live.ledger.as_ref().and_then(|ledger| ledger.record());
-    let seen = told
+    let told = told
         .map_or(0, |told| told.generation)
         .max(live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation))
         .max(recorded.map_or(0, |record| record.generation.0));
     // What goes with its namespace is not remembered: the next of that name is new.
-    if terminating { seen } else { ctx.generations.saw(ledger_name(pool), seen) }
+    if terminating {
+        return Least { generation: told, again: None };
+    }
+    ctx.generations.saw(ledger_name(pool), told, recorded, now)
 }
 
 fn ledger_name(pool: &LicensePool) -> ObjectName {

@@ -241,15 +241,15 @@ fn ready(said: &[Says], observed: &Observed, stage: Stage) -> Says {
 }
 
 /// A ledger that knows less than somebody has seen (R11).
-fn set_back(record: Option<&Record>, seen: u64) -> Option<Says> {
+fn set_back(record: Option<&Record>, least: u64) -> Option<Says> {
     let has = record.map_or(0, |record| record.generation.0);
-    if has >= seen {
+    if has >= least {
         return None;
     }
     let reason = if record.is_some() { "StoreSetBack" } else { "LedgerLost" };
     let message = format!(
-        "the ledger is at generation {has}, and {seen} was seen: etcd was restored, or the ledger deleted; the next owner \
-         counts all seats as used until what was given has run out"
+        "the ledger is at generation {has}, and {least} is the least that it can have: etcd was restored, or the ledger \
+         deleted; the next owner counts all seats as used until what was given has run out"
     );
     Some(Says::new("LedgerSetBack", true, reason, message))
 }

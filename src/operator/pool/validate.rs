@@ -88,7 +88,7 @@ pub fn validate(observed: &Observed) -> Verdict {
         revoked: matches!(stage, Stage::Revoked(_)),
         // As high as it ever was (R3, R11): so a ledger that is missing or was set back is known by its generation, and
         // the plan that says so is applied before an empty one is made. A takeover costs one write of the plan.
-        min_generation: observed.generation,
+        min_generation: observed.least.generation,
         pool,
     };
     let grants: Vec<GrantInput<'_>> = observed
@@ -110,7 +110,7 @@ pub fn validate(observed: &Observed) -> Verdict {
         plan: plan.clone(),
         pool: observed.pool.clone(),
     });
-    Verdict { compiled, stage, generation: observed.generation, validated }
+    Verdict { compiled, stage, generation: observed.least.generation, validated }
 }
 
 /// What the owner wrote last.

@@ -140,6 +140,7 @@ impl<D: Disk> Inner<D> {
                 uid: "file".into(),
                 version: version(state.lease.0),
                 record: state.lease.1.clone(),
+                stale: false,
             })),
             StoreRequest::ReadLedger => match self.decide(&mut state) {
                 Ok(()) => StoreReply::Ledger(Some(ObservedLedger {

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use genie_ledger::{LeaseRecord, Nonce, ObservedLease, ObservedLedger, StoreReply, StoreRequest, Version};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -24,6 +24,8 @@ use crate::rewatch::Again;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What other readers of the Lease see as its duration; the protocol's L.
 const LEASE_SECONDS: i32 = 10;
+/// A Lease that nobody has written for so long may be one of the past: who holds it renews it each 3 s.
+const STALE: SignedDuration = SignedDuration::from_secs(2 * LEASE_SECONDS as i64);
 
 /// See the module.
 pub(crate) struct KubernetesStore {
@@ -108,9 +110,10 @@ fn seen_lease(lease: Lease, seen: &LeaseMeta) -> ObservedLease {
     let version = version_of(&lease);
     let uid = lease.uid().unwrap_or_default().into();
     let spec = lease.spec.unwrap_or_default();
+    let stale = spec.renew_time.is_some_and(|written| Timestamp::now().duration_since(written.0) > STALE);
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty()).map(|holder| Nonce(holder.into()));
     let transitions = u32::try_from(spec.lease_transitions.unwrap_or(0)).unwrap_or(0);
-    ObservedLease { uid, version, record: LeaseRecord { holder, transitions } }
+    ObservedLease { uid, version, record: LeaseRecord { holder, transitions }, stale }
 }
 
 fn seen_ledger(ledger: SeatLedger) -> ObservedLedger {

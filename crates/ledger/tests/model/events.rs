@@ -299,7 +299,7 @@ impl World {
         let store = Arc::make_mut(&mut self.store);
         let version = store.next_version();
         let uid = format!("lease-{}", self.left.leases).into();
-        store.lease = Some(ObservedLease { uid, version, record: LeaseRecord::default() });
+        store.lease = Some(ObservedLease { uid, version, record: LeaseRecord::default(), stale: false });
     }
 
     /// The operator tells everybody what it saw of the old ledger before there is another.

@@ -71,7 +71,7 @@ impl World {
     fn recreate_lease(&mut self) {
         let version = self.store.next_version();
         let (uid, record) = (format!("lease-{}", version.0).into(), LeaseRecord::default());
-        self.store.lease = Some(ObservedLease { uid, version, record });
+        self.store.lease = Some(ObservedLease { uid, version, record, stale: false });
         self.tell_watchers(true);
     }
 

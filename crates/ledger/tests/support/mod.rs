@@ -96,7 +96,12 @@ impl Store {
         let version = Version("0".into());
         let record = LeaseRecord::default();
         Self {
-            lease: Some(ObservedLease { uid: "lease-1".into(), version: version.clone(), record }),
+            lease: Some(ObservedLease {
+                uid: "lease-1".into(),
+                version: version.clone(),
+                record,
+                stale: false,
+            }),
             ledger: Some(ObservedLedger { version, record: None }),
             versions: 0,
             ledger_writes: 0,
@@ -127,7 +132,7 @@ impl Store {
                 match &mut self.lease {
                     Some(lease) if lease.version == *expect => {
                         self.lease_writes += 1;
-                        (lease.version, lease.record) = (version.clone(), record.clone());
+                        (lease.version, lease.record, lease.stale) = (version.clone(), record.clone(), false);
                         StoreReply::Written { version }
                     }
                     _ => StoreReply::Conflict,
