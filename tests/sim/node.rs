@@ -1,5 +1,5 @@
 //! A server of the world: the code that ships, on this world's store, network and clock; started, killed, told to stop.
-//! What its watches show passes through here, and with it the evidence that an owner has ended (R6b).
+//! What its watches show passes through here, and the evidence that an owner has ended (R6b).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,8 +23,8 @@ use crate::license::{Keyring, MacKeys};
 
 /// Deadline of one request to the API server, as in production.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How often what is known of ended processes is told again, as in production.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long it takes until all replicas have seen what became of a process, in milliseconds.
+const SEEN_WITHIN: u64 = 5_000;
 
 /// See the module.
 pub(crate) struct Process {
@@ -87,6 +87,7 @@ impl World {
         }
         let attending = Attending { world: self.clone(), machine: machine.clone(), service: service.clone() };
         tokio::spawn(attending.attend(pool.clone(), seen, sender));
+        tokio::spawn(bear_witness(self.clone(), machine.clone(), pool.clone()));
         let (clients, peers) = (service.client_routes().await, service.peer_routes());
         let served = Mutex::new(Some(served));
         let process = Arc::new(Process { pid, pod, host, machine, service, pool, served, clients, peers });
@@ -156,31 +157,15 @@ impl Attending {
         mut seen: mpsc::Receiver<Seen>,
         driver: mpsc::Sender<Observation>,
     ) {
-        let mut holder = None;
-        loop {
-            let again = self.machine.shows() + AGAIN;
-            let seen = tokio::select! {
-                biased;
-                seen = seen.recv() => seen,
-                () = self.machine.sleep_until(again) => {
-                    self.tell(&pool, holder.as_ref());
-                    continue;
-                }
-            };
+        while let Some(seen) = seen.recv().await {
             let observation = match seen {
-                None => return,
-                Some(Seen::Plan(plan)) => {
+                Seen::Plan(plan) => {
                     self.configure(&pool, &plan);
                     continue;
                 }
-                Some(Seen::Lease(lease)) => Observation::Lease(lease),
-                Some(Seen::Ledger(ledger)) => {
-                    let record = ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
-                    holder = record.map(|record| record.holder.clone());
-                    Observation::Ledger(ledger)
-                }
+                Seen::Lease(lease) => Observation::Lease(lease),
+                Seen::Ledger(ledger) => Observation::Ledger(ledger),
             };
-            self.tell(&pool, holder.as_ref());
             if driver.send(observation).await.is_err() {
                 return;
             }
@@ -192,12 +177,25 @@ impl Attending {
         self.service.directory.replace(vec![pool.clone()]);
         self.world.reckon();
     }
+}
 
-    fn tell(&self, pool: &Pool, holder: Option<&Holder>) {
-        let Some(holder) = holder else { return };
-        let known = lock(&self.world.evidence).get(&holder.started.0).copied();
-        if known.is_some_and(|at| at <= self.world.now()) {
-            pool.previous_ended(holder.nonce.clone());
+/// Tells a pool as soon as both the owner before and the end of its process are known, in whichever order (R6b).
+async fn bear_witness(world: World, machine: Machine, pool: Arc<Pool>) {
+    let (mut before, mut ended) = (pool.before(), world.ended.subscribe());
+    loop {
+        machine.awake().await;
+        let last = before.borrow_and_update().clone();
+        let known = last.filter(|(_, holder)| ended.borrow_and_update().contains(&holder.started.0));
+        if let Some((_, holder)) = known {
+            pool.previous_ended(holder.nonce);
+        }
+        tokio::select! {
+            biased;
+            changed = before.changed() => if changed.is_err() { return },
+            changed = ended.changed() => match changed {
+                Ok(()) => sleep(world.millis(1..SEEN_WITHIN)).await,
+                Err(_) => return,
+            },
         }
     }
 }

@@ -89,7 +89,7 @@ impl World {
         self.note(|| format!("p{} stands still for {by:?}", process.pid));
         process.machine.freeze(by);
         if self.broken == Some(Broken::StillCalledEnded) {
-            lock(&self.evidence).insert(process.pid, self.now());
+            self.tell_end(process.pid);
         }
         if self.happens(300) {
             process.machine.step_wall(self.below(200_000) as i64 - 100_000);
@@ -131,13 +131,19 @@ impl World {
     fn crash(&self, process: &Arc<Process>, left: True) {
         self.kill(process);
         let (world, process, same) = (self.clone(), process.clone(), self.even());
-        let known = self.now() + self.millis(500..8_000);
+        let known = self.millis(500..8_000);
         let again = self.millis(500..8_000).min(left);
         tokio::spawn(async move {
             if same {
-                lock(&world.evidence).insert(process.pid, known);
-                sleep(again).await;
-                world.start(process.pod, process.host).await;
+                let told = async {
+                    sleep(known).await;
+                    world.tell_end(process.pid);
+                };
+                let started = async {
+                    sleep(again).await;
+                    world.start(process.pod, process.host).await;
+                };
+                tokio::join!(told, started);
             } else {
                 world.remove(&process);
                 sleep(again).await;

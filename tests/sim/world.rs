@@ -1,12 +1,13 @@
 //! What everything in the world of one seed shares: true time, chance, what is wrong now, the log, and who is where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genie_ledger::Role;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::Api;
@@ -88,8 +89,8 @@ pub(crate) struct Shared {
     pub(crate) pids: AtomicU64,
     /// How many pods there ever were.
     pub(crate) pods: AtomicUsize,
-    /// Processes whose end becomes known, and when.
-    pub(crate) evidence: Mutex<BTreeMap<u64, True>>,
+    /// Processes whose end is known.
+    pub(crate) ended: watch::Sender<BTreeSet<u64>>,
     /// The machines of the clients.
     pub(crate) clients: Mutex<BTreeMap<usize, Machine>>,
 }
@@ -108,7 +109,7 @@ impl World {
             judge: Mutex::default(),
             pids: AtomicU64::new(0),
             pods: AtomicUsize::new(0),
-            evidence: Mutex::default(),
+            ended: watch::Sender::default(),
             clients: Mutex::default(),
         }))
     }
@@ -156,6 +157,11 @@ impl World {
 
     pub(crate) fn pick<T: Clone>(&self, of: &[T]) -> T {
         lock(&self.rng).pick(of)
+    }
+
+    /// It becomes known that a process has ended.
+    pub(crate) fn tell_end(&self, pid: u64) {
+        self.ended.send_modify(|ended| drop(ended.insert(pid)));
     }
 
     /// A machine with a clock of its own, at the bounds of what the protocol allows.
