@@ -1,15 +1,17 @@
 //! The API server in memory: the Lease, the SeatLedger and the plan, with versions that change with each write, and
 //! watches that are late and never out of order. Beside it an operator that knows each generation that was fenced.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genie_ledger::{LeaseRecord, ObservedLease, ObservedLedger, Record, StoreReply, StoreRequest, Version};
 use tokio::sync::mpsc;
 
 use super::judge::PerLimit;
+use super::machine::Host;
 use super::world::{Broken, True, World, lock};
 use crate::api::{ApiDuration, Name, PlanFeature, PlanGrant, PlanKey, SeatPlanSpec};
-use crate::license::{KeyHash, PlanView};
+use crate::license::{KeyHash, MacKeys, PlanView};
 
 /// The pool's one product and namespace.
 pub(crate) const PRODUCT: &str = "cad";
@@ -19,6 +21,8 @@ pub(crate) const GRANTS: [(&str, &str); 2] = [("a", "key-a"), ("b", "key-b")];
 pub(crate) const FEATURE: &str = "render";
 /// States of the Lease that a watch that begins anew may still show.
 const PAST: usize = 8;
+/// The longest for which anything may be out that was in force before a restore.
+const OWED: Duration = Duration::from_secs(80);
 
 /// What the operator says to the servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +73,7 @@ pub(crate) enum Seen {
     Lease(Option<ObservedLease>),
     Ledger(Option<ObservedLedger>),
     Plan(Plan),
+    Keys(MacKeys),
 }
 
 /// The object that is watched.
@@ -77,6 +82,16 @@ pub(crate) enum Kind {
     Lease,
     Ledger,
     Plan,
+    Keys,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Plan, Self::Keys, Self::Lease, Self::Ledger];
+
+    /// The longest that a watch is behind when all is well, in milliseconds; a kubelet shows files in its own time.
+    fn behind(self) -> u64 {
+        if self == Self::Keys { 60_000 } else { 200 }
+    }
 }
 
 struct Watch {
@@ -84,6 +99,23 @@ struct Watch {
     sender: mpsc::UnboundedSender<(True, Seen)>,
     /// When the last change is shown; none is shown before the one before it.
     last: True,
+}
+
+/// What etcd held at one moment.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    lease: Option<ObservedLease>,
+    ledger: Option<Record>,
+    plan: Plan,
+    keys: MacKeys,
+    /// Pods by number, each on its machine.
+    pub(crate) pods: BTreeMap<usize, Host>,
+}
+
+impl Snapshot {
+    pub(crate) fn generation(&self) -> Option<u64> {
+        Some(self.ledger.as_ref()?.generation.0)
+    }
 }
 
 /// See the module.
@@ -95,7 +127,15 @@ pub(crate) struct Api {
     ledger: Option<ObservedLedger>,
     /// The last record of each generation: what a backup may hold.
     backups: Vec<Record>,
+    pub(crate) snapshots: Vec<Snapshot>,
     pub(crate) plan: Plan,
+    /// The caps before etcd was set back, and until when what they allowed may be out.
+    owed: (PerLimit<u32>, True),
+    /// Generation and seq of the newest record that ever was.
+    pub(crate) newest: (u64, u64),
+    pub(crate) keys: MacKeys,
+    /// Keys that were ever added.
+    pub(crate) rotations: u8,
     pub(crate) down_until: True,
     watches: Vec<Watch>,
     /// Ownerships, as the operator saw them.
@@ -111,7 +151,12 @@ impl Api {
             past: Vec::new(),
             ledger: None,
             backups: Vec::new(),
+            snapshots: Vec::new(),
             plan,
+            owed: Default::default(),
+            newest: (0, 0),
+            keys: MacKeys::first([0; 32]),
+            rotations: 0,
             down_until: Duration::ZERO,
             watches: Vec::new(),
             fenced: 0,
@@ -147,8 +192,34 @@ impl Api {
 
     /// The promise that binds now; None: the ledger says nothing, or was set back.
     pub(crate) fn promised(&self, limit: &str) -> Option<u32> {
-        let record = self.record().filter(|record| record.generation.0 >= self.plan.min_generation)?;
+        let record = self.record().filter(|record| (record.generation.0, record.seq) >= self.newest)?;
         record.promises.get(limit).copied()
+    }
+
+    /// The caps that the plan says, or said before etcd was set back.
+    pub(crate) fn caps(&self, now: True) -> PerLimit<u32> {
+        let (before, until) = self.owed;
+        let mut caps = self.plan.caps;
+        for (cap, before) in caps.iter_mut().zip(before).filter(|_| now < until) {
+            *cap = before.max(*cap);
+        }
+        caps
+    }
+
+    pub(crate) fn snapshot(&self, pods: BTreeMap<usize, Host>) -> Snapshot {
+        let ledger = self.record().cloned();
+        let (lease, plan, keys) = (self.lease.clone(), self.plan.clone(), self.keys.clone());
+        Snapshot { lease, ledger, plan, keys, pods }
+    }
+
+    /// Sets all objects but pods back, under versions that go on.
+    pub(crate) fn set_back(&mut self, to: &Snapshot, now: True) {
+        let Snapshot { lease, ledger, plan, keys, pods: _ } = to.clone();
+        self.owed = (self.caps(now), now + OWED);
+        let lease = lease.map(|lease| ObservedLease { version: self.next_version(), ..lease });
+        self.set_lease(lease);
+        self.ledger = Some(ObservedLedger { version: self.next_version(), record: ledger });
+        (self.plan, self.keys) = (plan, keys);
     }
 
     /// The process that the ledger names as its owner.
@@ -183,6 +254,7 @@ impl Api {
                 }
                 let version = self.next_version();
                 let written = ObservedLedger { version: version.clone(), record: Some(record.clone()) };
+                self.newest = self.newest.max((record.generation.0, record.seq));
                 let before = self.ledger.replace(written).and_then(|ledger| ledger.record);
                 self.backups.extend(before.filter(|before| before.generation < record.generation));
                 StoreReply::Written { version }
@@ -268,7 +340,7 @@ impl World {
         Seen::Lease(self.pick(&past))
     }
 
-    fn tell(&self, kind: Kind) {
+    pub(crate) fn tell(&self, kind: Kind) {
         let mut api = lock(&self.api);
         let seen = seen(&api, kind);
         let now = self.now();
@@ -277,7 +349,7 @@ impl World {
                 return !watch.sender.is_closed();
             }
             let behind = self.happens(self.weather().behind);
-            watch.last = watch.last.max(now + self.millis(1..if behind { 20_000 } else { 200 }));
+            watch.last = watch.last.max(now + self.millis(1..kind.behind().max(if behind { 20_000 } else { 0 })));
             watch.sender.send((watch.last, seen.clone())).is_ok()
         });
     }
@@ -288,5 +360,6 @@ fn seen(api: &Api, kind: Kind) -> Seen {
         Kind::Lease => Seen::Lease(api.lease.clone()),
         Kind::Ledger => Seen::Ledger(api.ledger.clone()),
         Kind::Plan => Seen::Plan(api.plan.clone()),
+        Kind::Keys => Seen::Keys(api.keys.clone()),
     }
 }

@@ -34,7 +34,7 @@ impl Chance for Drawn {
 
 /// A client of the world's servers, and its machine.
 pub(crate) fn client(world: &World, number: usize, key: &str) -> (Client, Machine) {
-    let machine = Machine::new(world.began, world.host());
+    let machine = Machine::new(world.began, world.host(world.rates.clients));
     let dial = Dialing {
         world: world.clone(),
         client: number,
@@ -59,22 +59,24 @@ pub(crate) struct App {
     grant: &'static str,
     machine: Machine,
     client: Client,
+    /// How much slower than usual it comes and goes.
+    pace: u32,
     end: True,
 }
 
 impl App {
-    pub(crate) fn new(world: &World, number: usize, end: True) -> Self {
+    pub(crate) fn new(world: &World, number: usize, pace: u32, end: True) -> Self {
         let (grant, key) = world.pick(&GRANTS);
         let (client, machine) = client(world, number, key);
         lock(&world.clients).insert(number, machine.clone());
-        Self { world: world.clone(), number, grant, machine, client, end }
+        Self { world: world.clone(), number, grant, machine, client, pace, end }
     }
 
     pub(crate) async fn live(self) {
         while self.world.now() < self.end {
             // Some take whatever is free as soon as it is.
             let pause = self.world.millis(if self.number < EAGER { 200..1_500 } else { 0..30_000 });
-            self.machine.sleep_until(self.machine.shows() + pause).await;
+            self.machine.sleep_until(self.machine.shows() + pause * self.pace).await;
             let (renders, more) = (self.world.happens(300), self.world.happens(150));
             let want = Checkout {
                 features: if renders { vec![FEATURE.into()] } else { Vec::new() },
@@ -95,7 +97,7 @@ impl App {
         let belief = Belief { client: self.number, from: now, to: now, count: want.count, limits };
         let belief = lock(&self.world.judge).begin(belief);
         self.note(|| format!("holds {} of {limits:?}", want.count));
-        let stays = if self.world.happens(750) { self.world.millis(1_000..60_000) } else { self.end };
+        let stays = if self.world.happens(750) { self.world.millis(1_000..60_000) * self.pace } else { self.end };
         let leaves = self.machine.shows() + stays.min(self.end.saturating_sub(now)) * 9 / 10;
         let mut state = session.watch();
         loop {
@@ -167,7 +169,7 @@ impl World {
         let (world, pause) = (self.clone(), self.millis(100..5_000));
         tokio::spawn(async move {
             sleep(pause).await;
-            App::new(&world, number, end).live().await;
+            App::new(&world, number, 1, end).live().await;
         });
     }
 }

@@ -6,10 +6,12 @@
 
 mod api;
 mod client;
+mod history;
 mod judge;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;
+mod restore;
 #[path = "../../crates/ledger/tests/sim/rng.rs"]
 mod rng;
 mod trouble;
@@ -22,13 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use genie_client::Checkout;
-use tokio::time::sleep;
-
 use api::{Api, GRANTS, Plan};
-use client::App;
-use judge::{PerLimit, Tally};
-use world::{Broken, Weather, World, lock};
+use judge::Tally;
+use world::{Broken, World, lock};
 
 /// How many worlds a plain test run looks at.
 const SEEDS: u64 = 100;
@@ -39,54 +37,17 @@ const REGRESSIONS: [u64; 0] = [];
 const PROGRESS: u64 = 5_000;
 
 const REPLICAS: usize = 3;
-/// The number of the client that asks for all seats at the end.
-const LAST: usize = 100;
-
-/// What one seed is about.
-struct History {
-    horizon: Duration,
-    ttl: Duration,
-    /// How long there is trouble.
-    stormy: Duration,
-    /// No client may lose its seat.
-    fair: bool,
-}
-
-impl History {
-    fn of(seed: u64) -> Self {
-        let secs = Duration::from_secs;
-        match seed % 4 {
-            3 => Self { horizon: secs(120), ttl: secs(60), stormy: secs(600), fair: true },
-            _ => Self { horizon: secs(60), ttl: secs(20), stormy: secs(450), fair: false },
-        }
-    }
-
-    /// A takeover, a full recovery, and the ends of what was given out in both, by the slowest clock.
-    fn calm(&self) -> Duration {
-        (self.horizon + 2 * self.ttl) * 110 / 90 + Duration::from_secs(30)
-    }
-}
 
 /// A world without chance and trouble, for the tests of parts of a server.
 pub(crate) fn quiet(seats: u32) -> World {
     let horizon = Duration::from_secs(60);
     let plan = Plan { caps: [seats, 1, 1], horizon, ttl: Duration::from_secs(20), min_generation: 0 };
-    World::new(0, Weather::default(), false, None, Api::new(plan))
+    World::new(0, false, None, Api::new(plan))
 }
 
 /// A key of its pool.
 pub(crate) fn key() -> &'static str {
     GRANTS[0].1
-}
-
-fn caps(world: &World) -> PerLimit<u32> {
-    let seats = 1 + world.below(5) as u32;
-    [seats, 1 + world.below(2) as u32, 1 + world.below(2) as u32]
-}
-
-fn durations(world: &World) -> (Duration, Duration) {
-    let secs = Duration::from_secs;
-    (world.pick(&[secs(30), secs(45), secs(60)]), world.pick(&[secs(10), secs(15), secs(20)]))
 }
 
 /// What a history came to, and its log.
@@ -115,59 +76,11 @@ fn run(seed: u64, logs: bool, broken: Option<Broken>) -> Outcome {
     watch_for_panics();
     PANICKED.set(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let mut outcome = runtime.expect("a runtime").block_on(history(seed, logs, broken));
+    let mut outcome = runtime.expect("a runtime").block_on(history::history(seed, logs, broken));
     if PANICKED.get() {
         outcome.verdict = Err("something panicked".into());
     }
     outcome
-}
-
-async fn history(seed: u64, logs: bool, broken: Option<Broken>) -> Outcome {
-    let history = History::of(seed);
-    let weather = if history.fair { Weather::FAIR } else { Weather::STORM };
-    let plan = Plan { caps: [1; 3], horizon: history.horizon, ttl: history.ttl, min_generation: 0 };
-    let world = World::new(seed, weather, logs, broken, Api::new(plan));
-    let (first, durations) = (caps(&world), durations(&world));
-    world.replan(|plan| {
-        plan.caps = first;
-        if !history.fair {
-            (plan.horizon, plan.ttl) = durations;
-        }
-    });
-    for _ in 0..REPLICAS {
-        world.start_pod().await;
-    }
-    for number in 0..3 + world.below(5) as usize {
-        tokio::spawn(App::new(&world, number, history.stormy).live());
-    }
-    match history.fair {
-        true => world.breeze(history.stormy).await,
-        false => world.storm(history.stormy).await,
-    }
-    world.calm();
-    sleep(history.calm()).await;
-    let lost = lock(&world.judge).lost.join("\n  ");
-    let verdict = lock(&world.judge).verdict();
-    let verdict = match verdict {
-        Ok(tally) if history.fair && tally.lost > 0 => Err(format!("seats were lost:\n  {lost}")),
-        Ok(tally) => all_can_be_had(&world).await.map(|()| tally),
-        Err(error) => Err(error),
-    };
-    // Servers hold the world, and the world holds them.
-    lock(&world.processes).clear();
-    let ownerships = lock(&world.api).fenced;
-    let verdict = verdict.map(|tally| Tally { ownerships, ..tally });
-    Outcome { verdict, log: world.take_log() }
-}
-
-/// After the calm, every seat is free, and one client gets them all.
-async fn all_can_be_had(world: &World) -> Result<(), String> {
-    let count = lock(&world.api).plan.caps[0];
-    let (client, _) = client::client(world, LAST, GRANTS[0].1);
-    match client.checkout(Checkout { count, ..Checkout::default() }).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("not all of the {count} seats are free long after all was well: {error}")),
-    }
 }
 
 /// Does `work` on all cores for the numbers from `first` on, until it says that it is done.

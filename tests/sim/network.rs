@@ -36,6 +36,8 @@ pub(crate) enum Party {
     Client(usize),
     Pod(usize),
     Api,
+    /// What shows a pod the changes of objects.
+    Watches,
 }
 
 /// The two ports of a server.
@@ -107,7 +109,19 @@ impl World {
         if heard.is_empty() {
             return;
         }
-        let message = self.pick(&heard);
+        let (message, Some(process)) = (self.pick(&heard), self.any()) else { return };
+        self.send_again(Message { to: process.pod, ..message });
+    }
+
+    /// All that was kept is sent again, to any pod.
+    pub(crate) fn replay_all(&self) {
+        let (heard, pods) = (lock(&self.roads).heard.clone(), self.pods_there().collect::<Vec<_>>());
+        for message in heard {
+            self.send_again(Message { to: self.pick(&pods), ..message });
+        }
+    }
+
+    fn send_again(&self, message: Message) {
         self.note(|| format!("{} to pod {} is sent again", message.parts.uri.path(), message.to));
         let (answer, _) = mpsc::unbounded_channel();
         tokio::spawn(deliver(self.clone(), Party::Client(usize::MAX), message, Duration::ZERO, answer));

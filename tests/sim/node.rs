@@ -19,10 +19,12 @@ use super::judge::{LIMITS, PerLimit};
 use super::machine::{Host, Machine};
 use super::network::{Party, Peering, Port, address};
 use super::world::{World, lock};
-use crate::license::{Keyring, MacKeys};
+use crate::license::Keyring;
 
 /// Deadline of one request to the API server, as in production.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How often a watch that hangs is looked at.
+const HUNG: Duration = Duration::from_millis(500);
 /// How long it takes until all replicas have seen what became of a process, in milliseconds.
 const SEEN_WITHIN: u64 = 5_000;
 
@@ -63,7 +65,7 @@ impl World {
         let clock: SharedClock = Arc::new(machine.clone());
         let names = AtomicU64::new(0);
         let nonces = move || Nonce(format!("p{pid}.{}", names.fetch_add(1, Ordering::Relaxed)).into());
-        let keyring = Keyring::new(&MacKeys::first([7; 32]));
+        let keyring = Keyring::new(&lock(&self.api).keys);
         let way = Peering { world: self.clone(), pod, machine: machine.clone() };
         let parts = Parts { clock, nonces: Arc::new(nonces), keyring, connect: Some(Arc::new(way)) };
         let service = Service::new(parts);
@@ -82,7 +84,7 @@ impl World {
         let pool = served.pool.clone();
         service.directory.replace(vec![pool.clone()]);
         let (shows, seen) = mpsc::channel(MAX_OBSERVATIONS);
-        for kind in [Kind::Plan, Kind::Lease, Kind::Ledger] {
+        for kind in Kind::ALL {
             tokio::spawn(follow(self.clone(), machine.clone(), pod, kind, shows.clone()));
         }
         let attending = Attending { world: self.clone(), machine: machine.clone(), service: service.clone() };
@@ -132,6 +134,9 @@ async fn follow(world: World, machine: Machine, pod: usize, kind: Kind, shows: m
         let mut next = Some((world.now(), now));
         while let Some((at, seen)) = next {
             sleep_until(world.began + at).await;
+            while world.blocked(Party::Watches, pod) {
+                sleep(HUNG).await;
+            }
             machine.awake().await;
             if cut() {
                 break;
@@ -161,6 +166,10 @@ impl Attending {
             let observation = match seen {
                 Seen::Plan(plan) => {
                     self.configure(&pool, &plan);
+                    continue;
+                }
+                Seen::Keys(keys) => {
+                    self.service.licensing.keys.replace(Keyring::new(&keys));
                     continue;
                 }
                 Seen::Lease(lease) => Observation::Lease(lease),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use genie_ledger::Role;
 use tokio::time::sleep;
 
 use super::network::Party;
@@ -25,18 +26,24 @@ impl World {
             }
             let left = end - self.now();
             let Some(process) = self.any() else { continue };
+            if self.happens(300) {
+                self.back_up();
+            }
             match self.below(100) {
-                0..16 => self.freeze(&process, 120_000, left),
-                16..32 => self.cut_from_api(&process, 180_000, left),
-                32..40 => self.cut_peers(&process, left),
-                40..46 => self.cut_client(&process, left),
-                46..60 => self.crash(&process, left),
-                60..68 => self.roll(process),
-                68..72 => self.api_down(300_000, left),
-                72..75 => self.lose_lease(),
-                75..78 => self.lose_ledger_if_known(),
-                78..86 => self.change_plan(),
-                86..92 => self.client_trouble(end, left),
+                0..14 => self.freeze(&process, 120_000, left),
+                14..28 => self.cut_from_api(&process, 180_000, left),
+                28..34 => self.cut_peers(&process, left),
+                34..42 => self.cut_client(&process, left),
+                42..54 => self.crash(&process, left),
+                54..61 => self.roll(process),
+                61..65 => self.api_down(self.so_long(300_000, left)),
+                65..68 => self.lose_lease(),
+                68..71 => self.lose_ledger_if_known(),
+                71..75 => self.hold_watches(&process, left),
+                75..77 => self.rotate_keys(),
+                77..80 => self.restore_if_known(left),
+                80..87 => self.change_plan(),
+                87..93 => self.client_trouble(end, left),
                 _ => self.replay(),
             }
         }
@@ -51,12 +58,13 @@ impl World {
                 return;
             }
             let (left, Some(process)) = (MINUTE, self.any()) else { continue };
-            match self.below(6) {
+            match self.below(7) {
                 0 => self.freeze(&process, 60_000, left),
                 1 => self.crash(&process, left),
                 2 => self.roll(process),
-                3 => self.api_down(20_000, left),
+                3 => self.api_down(self.so_long(20_000, left)),
                 4 => self.cut_from_api(&process, 60_000, left),
+                5 => self.rotate_keys(),
                 _ => self.cut_peers(&process, left),
             }
         }
@@ -73,10 +81,13 @@ impl World {
         self.note(|| "all is well".into());
     }
 
-    /// One of the processes that live.
-    fn any(&self) -> Option<Arc<Process>> {
-        let living: Vec<_> =
+    /// One of the processes that live: the owner as often as any.
+    pub(crate) fn any(&self) -> Option<Arc<Process>> {
+        let mut living: Vec<_> =
             lock(&self.processes).values().filter(|process| !process.machine.ended()).cloned().collect();
+        if self.even() && living.iter().any(|process| process.pool.role() == Role::Owner) {
+            living.retain(|process| process.pool.role() == Role::Owner);
+        }
         (!living.is_empty()).then(|| self.pick(&living))
     }
 
@@ -90,6 +101,10 @@ impl World {
         process.machine.freeze(by);
         if self.broken == Some(Broken::StillCalledEnded) {
             self.tell_end(process.pid);
+        }
+        if most > 60_000 && self.happens(300) {
+            // It wakes up where nobody tells it what has happened since.
+            self.cut(Party::Api, Party::Pod(process.pod), by + self.so_long(60_000, left));
         }
         if self.happens(300) {
             process.machine.step_wall(self.below(200_000) as i64 - 100_000);
@@ -112,18 +127,41 @@ impl World {
         self.cut(Party::Pod(process.pod), Party::Pod(other.pod), self.so_long(60_000, left));
     }
 
+    /// One way between a client and a pod; or all ways of a client, or of those that sit in one office.
     fn cut_client(&self, process: &Process, left: True) {
-        let (client, pod) = (Party::Client(self.any_client()), Party::Pod(process.pod));
+        let (client, pod) = (self.any_client(), Party::Pod(process.pod));
         let by = self.so_long(60_000, left);
+        match self.below(4) {
+            0 => self.cut(Party::Client(client), pod, by),
+            1 => self.cut(pod, Party::Client(client), by),
+            2 => self.cut_off(client, by),
+            _ => self.clients_there().filter(|_| self.even()).for_each(|client| self.cut_off(client, by)),
+        }
+    }
+
+    fn cut_off(&self, client: usize, by: Duration) {
+        self.pods_there().for_each(|pod| self.cut(Party::Client(client), Party::Pod(pod), by));
+    }
+
+    fn clients_there(&self) -> impl Iterator<Item = usize> + use<> {
+        lock(&self.clients).keys().copied().collect::<Vec<_>>().into_iter()
+    }
+
+    pub(crate) fn pods_there(&self) -> impl Iterator<Item = usize> + use<> {
+        lock(&self.processes).keys().copied().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Watches show nothing new for minutes: one process's, or all.
+    fn hold_watches(&self, process: &Process, left: True) {
+        let by = self.so_long(180_000, left);
         match self.even() {
-            true => self.cut(client, pod, by),
-            false => self.cut(pod, client, by),
+            true => self.cut(Party::Watches, Party::Pod(process.pod), by),
+            false => self.pods_there().for_each(|pod| self.cut(Party::Watches, Party::Pod(pod), by)),
         }
     }
 
     fn any_client(&self) -> usize {
-        let living: Vec<usize> = lock(&self.clients).keys().copied().collect();
-        self.pick(&living)
+        self.pick(&self.clients_there().collect::<Vec<_>>())
     }
 
     /// A process ends without a word. In half of the cases its pod starts it again, and its end becomes known (R6b);
@@ -152,7 +190,7 @@ impl World {
         });
     }
 
-    fn remove(&self, process: &Process) {
+    pub(crate) fn remove(&self, process: &Process) {
         let mut processes = lock(&self.processes);
         if processes.get(&process.pod).is_some_and(|there| there.pid == process.pid) {
             processes.remove(&process.pod);
@@ -162,7 +200,7 @@ impl World {
     /// A process in a pod of its own, on a machine of its own.
     pub(crate) async fn start_pod(&self) {
         let pod = self.pods.fetch_add(1, Ordering::Relaxed);
-        self.start(pod, self.host()).await;
+        self.start(pod, self.host(self.rates.servers)).await;
     }
 
     /// A rolling update of one replica: another is there before it is told to stop.
@@ -176,26 +214,35 @@ impl World {
         });
     }
 
-    fn api_down(&self, most: u64, left: True) {
-        let by = self.so_long(most, left);
+    pub(crate) fn api_down(&self, by: Duration) {
         self.note(|| format!("the API server is down for {by:?}"));
-        lock(&self.api).down_until = self.now() + by;
+        let until = &mut lock(&self.api).down_until;
+        *until = self.now().max(*until).max(self.now() + by);
     }
 
     /// Only once every process knows the last generation: a takeover and the loss of the ledger within the delay of a
     /// watch is one fault more than the protocol bears.
-    fn lose_ledger_if_known(&self) {
+    fn is_known_to_all(&self) -> bool {
         let seen = lock(&self.api).plan.min_generation;
         let told = |p: &Arc<Process>| p.machine.ended() || p.pool.view().plan.min_generation == seen;
-        let all_told = lock(&self.processes).values().all(told);
-        if all_told {
+        lock(&self.processes).values().all(told)
+    }
+
+    fn lose_ledger_if_known(&self) {
+        if self.is_known_to_all() {
             self.lose_ledger(self.even());
         }
     }
 
+    fn restore_if_known(&self, left: True) {
+        if self.is_known_to_all() {
+            self.restore(left);
+        }
+    }
+
     fn change_plan(&self) {
-        let caps = super::caps(self);
-        let (horizon, ttl) = super::durations(self);
+        let caps = super::history::caps(self);
+        let (horizon, ttl) = super::history::durations(self);
         let which = self.below(3);
         self.replan(|plan| match which {
             0 => (plan.horizon, plan.ttl) = (horizon, ttl),

@@ -47,6 +47,21 @@ impl Weather {
         Self { lost: 3, slow: 0, doubled: 10, unanswered: 10, late: 0, behind: 10, stalls: 0 };
 }
 
+/// What clocks count in 100 true seconds, all within what the protocol allows.
+#[derive(Clone, Copy)]
+pub(crate) struct Rates {
+    pub(crate) servers: &'static [u32],
+    pub(crate) clients: &'static [u32],
+}
+
+/// Any clocks; those in which a seat ends the latest at its client and the earliest at its server; and servers that are
+/// as far apart as can be.
+const RATES: [Rates; 3] = [
+    Rates { servers: &[90, 100, 110], clients: &[90, 100, 110] },
+    Rates { servers: &[110], clients: &[90] },
+    Rates { servers: &[90, 110], clients: &[90] },
+];
+
 /// A rule that somebody outside the ledger does not keep, to see that the judge notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
@@ -76,6 +91,7 @@ impl Deref for World {
 
 pub(crate) struct Shared {
     pub(crate) began: Instant,
+    pub(crate) rates: Rates,
     rng: Mutex<Rng>,
     log: Mutex<Option<Vec<String>>>,
     weather: Mutex<Weather>,
@@ -96,12 +112,15 @@ pub(crate) struct Shared {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, weather: Weather, logs: bool, broken: Option<Broken>, api: Api) -> Self {
+    pub(crate) fn new(seed: u64, logs: bool, broken: Option<Broken>, api: Api) -> Self {
+        let mut rng = Rng::new(seed);
+        let rates = rng.pick(&RATES);
         Self(Arc::new(Shared {
             began: Instant::now(),
-            rng: Mutex::new(Rng::new(seed)),
+            rates,
+            rng: Mutex::new(rng),
             log: Mutex::new(logs.then(Vec::new)),
-            weather: Mutex::new(weather),
+            weather: Mutex::default(),
             broken,
             api: Mutex::new(api),
             roads: Mutex::default(),
@@ -161,12 +180,12 @@ impl World {
 
     /// It becomes known that a process has ended.
     pub(crate) fn tell_end(&self, pid: u64) {
-        self.ended.send_modify(|ended| drop(ended.insert(pid)));
+        self.ended.send_modify(|ended| _ = ended.insert(pid));
     }
 
-    /// A machine with a clock of its own, at the bounds of what the protocol allows.
-    pub(crate) fn host(&self) -> Host {
-        Host { rate: self.pick(&[90, 100, 110]), boot: self.millis(0..1_000_000) }
+    /// A machine with a clock of its own.
+    pub(crate) fn host(&self, rates: &[u32]) -> Host {
+        Host { rate: self.pick(rates), boot: self.millis(0..1_000_000) }
     }
 
     pub(crate) fn process(&self, pod: usize) -> Option<Arc<Process>> {
@@ -178,7 +197,7 @@ impl World {
     pub(crate) fn reckon(&self) {
         let (mut caps, promised, holder) = {
             let api = lock(&self.api);
-            (api.plan.caps, LIMITS.map(|name| api.promised(name)), api.holder())
+            (api.caps(self.now()), LIMITS.map(|name| api.promised(name)), api.holder())
         };
         for process in lock(&self.processes).values() {
             if process.pool.role() == Role::Owner || holder == Some(process.pid) {

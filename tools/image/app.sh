@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-program=$(static_program example witness "${GENIE_LM_WITNESS_BIN:-}")
+program=$(static_program genie-client example witness "${GENIE_LM_WITNESS_BIN:-}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 strip -o "$work/witness" "$program"

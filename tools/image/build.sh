@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-program=$(static_program bin genie-lm "${GENIE_LM_BIN:-}")
+program=$(static_program genie-lm bin genie-lm "${GENIE_LM_BIN:-}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 strip -o "$work/genie-lm" "$program"

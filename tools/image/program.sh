@@ -1,9 +1,9 @@
-# Builds a program that runs in an empty image. Takes $root; gives static_program bin|example NAME [FILE], which prints
+# Builds a program that runs in an empty image. Takes $root; gives static_program PACKAGE bin|example NAME [FILE], which prints
 # the path of the program: FILE where one is named, which is built already.
 
 static_program() {
-  local kind=$1 name=$2 program=${3:-}
-  [ -n "$program" ] || program=$(build_static "$kind" "$name") || return 1
+  local program=${4:-}
+  [ -n "$program" ] || program=$(build_static "$1" "$2" "$3") || return 1
   [ -x "$program" ] || { echo "there is no program at '$program'" >&2; return 1; }
   # A program that asks for an interpreter is not static, and an empty image has none.
   if readelf --program-headers "$program" | grep -q INTERP; then
@@ -18,7 +18,7 @@ build_static() {
   local host folder=''
   host=$(rustc -vV | sed -n 's/^host: //p')
   (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo build --release --locked --target "$host" "--$1" "$2" >&2) || return 1
-  [ "$1" = bin ] || folder=${1}s/
-  echo "${CARGO_TARGET_DIR:-$root/target}/$host/release/$folder$2"
+    cargo build --release --locked --target "$host" -p "$1" "--$2" "$3" >&2) || return 1
+  [ "$2" = bin ] || folder=${2}s/
+  echo "${CARGO_TARGET_DIR:-$root/target}/$host/release/$folder$3"
 }
