@@ -349,7 +349,8 @@ impl World {
                 return !watch.sender.is_closed();
             }
             let behind = self.happens(self.weather().behind);
-            watch.last = watch.last.max(now + self.millis(1..kind.behind().max(if behind { 20_000 } else { 0 })));
+            watch.last =
+                watch.last.max(now + self.millis(1..kind.behind().max(if behind { 20_000 } else { 0 })));
             watch.sender.send((watch.last, seen.clone())).is_ok()
         });
     }

@@ -97,7 +97,8 @@ impl App {
         let belief = Belief { client: self.number, from: now, to: now, count: want.count, limits };
         let belief = lock(&self.world.judge).begin(belief);
         self.note(|| format!("holds {} of {limits:?}", want.count));
-        let stays = if self.world.happens(750) { self.world.millis(1_000..60_000) * self.pace } else { self.end };
+        let stays =
+            if self.world.happens(750) { self.world.millis(1_000..60_000) * self.pace } else { self.end };
         let leaves = self.machine.shows() + stays.min(self.end.saturating_sub(now)) * 9 / 10;
         let mut state = session.watch();
         loop {

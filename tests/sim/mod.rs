@@ -29,7 +29,7 @@ use judge::Tally;
 use world::{Broken, World, lock};
 
 /// How many worlds a plain test run looks at.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 2_000;
 /// Worlds that broke something once.
 const REGRESSIONS: [u64; 0] = [];
 

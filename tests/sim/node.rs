@@ -87,7 +87,7 @@ impl World {
         for kind in Kind::ALL {
             tokio::spawn(follow(self.clone(), machine.clone(), pod, kind, shows.clone()));
         }
-        let attending = Attending { world: self.clone(), machine: machine.clone(), service: service.clone() };
+        let attending = Attending { world: self.clone(), service: service.clone() };
         tokio::spawn(attending.attend(pool.clone(), seen, sender));
         tokio::spawn(bear_witness(self.clone(), machine.clone(), pool.clone()));
         let (clients, peers) = (service.client_routes().await, service.peer_routes());
@@ -151,7 +151,6 @@ async fn follow(world: World, machine: Machine, pod: usize, kind: Kind, shows: m
 
 struct Attending {
     world: World,
-    machine: Machine,
     service: Service,
 }
 
@@ -190,21 +189,19 @@ impl Attending {
 
 /// Tells a pool as soon as both the owner before and the end of its process are known, in whichever order (R6b).
 async fn bear_witness(world: World, machine: Machine, pool: Arc<Pool>) {
-    let (mut before, mut ended) = (pool.before(), world.ended.subscribe());
+    let (mut before, mut ends) = (pool.before(), world.ends.subscribe());
     loop {
         machine.awake().await;
         let last = before.borrow_and_update().clone();
-        let known = last.filter(|(_, holder)| ended.borrow_and_update().contains(&holder.started.0));
+        let known = last.filter(|(_, holder)| lock(&world.ended).contains(&holder.started.0));
         if let Some((_, holder)) = known {
             pool.previous_ended(holder.nonce);
         }
         tokio::select! {
             biased;
             changed = before.changed() => if changed.is_err() { return },
-            changed = ended.changed() => match changed {
-                Ok(()) => sleep(world.millis(1..SEEN_WITHIN)).await,
-                Err(_) => return,
-            },
+            // Also where several ended at once.
+            _ = ends.recv() => sleep(world.millis(1..SEEN_WITHIN)).await,
         }
     }
 }

@@ -69,8 +69,11 @@ impl World {
         }
     }
 
-    /// A key is added, and signs once every replica has it.
+    /// A key is added, and signs once every replica has it; none is, while one waits for that.
     pub(crate) fn rotate_keys(&self) {
+        if lock(&self.api).keys.waiting().is_some() {
+            return;
+        }
         self.change_keys(|api| {
             api.rotations += 1;
             api.keys.add([api.rotations; 32]);

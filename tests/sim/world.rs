@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genie_ledger::Role;
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::api::Api;
@@ -106,7 +106,9 @@ pub(crate) struct Shared {
     /// How many pods there ever were.
     pub(crate) pods: AtomicUsize,
     /// Processes whose end is known.
-    pub(crate) ended: watch::Sender<BTreeSet<u64>>,
+    pub(crate) ended: Mutex<BTreeSet<u64>>,
+    /// Wakes those who look at them, in the order in which they came.
+    pub(crate) ends: broadcast::Sender<()>,
     /// The machines of the clients.
     pub(crate) clients: Mutex<BTreeMap<usize, Machine>>,
 }
@@ -128,7 +130,8 @@ impl World {
             judge: Mutex::default(),
             pids: AtomicU64::new(0),
             pods: AtomicUsize::new(0),
-            ended: watch::Sender::default(),
+            ended: Mutex::default(),
+            ends: broadcast::Sender::new(1),
             clients: Mutex::default(),
         }))
     }
@@ -180,7 +183,9 @@ impl World {
 
     /// It becomes known that a process has ended.
     pub(crate) fn tell_end(&self, pid: u64) {
-        self.ended.send_modify(|ended| _ = ended.insert(pid));
+        lock(&self.ended).insert(pid);
+        // Nobody may be looking.
+        let _ = self.ends.send(());
     }
 
     /// A machine with a clock of its own.
