@@ -16,6 +16,7 @@ mod terms;
 mod terms_tests;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod version;
 
 pub use host::fingerprint;
@@ -28,6 +29,7 @@ pub use rules::{MAX_HOSTS, Problem};
 pub use spec::{MAX_SPEC, Spec, SpecError, SpecValidity};
 pub use standing::{Place, State, states};
 pub use terms::{BorrowTerms, Change, Event, FeatureTerms, MAX_LICENSES, Terms, TierTerms, terms};
+pub use trust::{MAX_VENDOR_KEYS, MAX_VENDOR_KEYS_FILE, TrustError, TrustedKeys};
 pub use version::Version;
 
 use jws::Jws;
