@@ -11,3 +11,4 @@ pub mod operator;
 pub mod pki;
 mod rewatch;
 pub mod server;
+mod vendor_keys;

@@ -21,8 +21,8 @@ pub use ledger::{SeatLedger, SeatLedgerSpec, SeatLedgerStatus};
 pub use plan::{MAX_GRANTS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier, SeatPlan, SeatPlanSpec};
 pub use pool::{
     AllowedNamespaces, Availability, CountStatus, DeletionPolicy, LedgerReclaimPolicy, LicensePool,
-    LicensePoolSpec, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, PoolTier,
-    PullSecret, ServerSpec, ServiceSpec, SessionPolicy,
+    LicensePoolSpec, LicenseSecretRef, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolLicense,
+    PoolSeatsStatus, PoolStatus, PoolTier, PullSecret, ServerSpec, ServiceSpec, SessionPolicy,
 };
 pub use types::{Name, Validity};
 

@@ -38,20 +38,27 @@ use super::{ApiDuration, Name, Validity, sentences, types::TIME_RULE};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers.all(t, sets.contains(has(self.features) ? self.features.map(p, p.name) : [], t.features))")
     .message(sentences::TIER_FEATURES))]
+#[x_kube(validation = Rule::new("has(self.seats) || (has(self.licenses) && size(self.licenses) > 0)")
+    .message(sentences::SEATS_NEEDED))]
 pub struct LicensePoolSpec {
     /// What clients ask for; one pool per product in a namespace. Immutable: make a new pool for another product.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message(sentences::PRODUCT_IMMUTABLE))]
     pub product: String,
-    /// Sessions at one time.
+    /// Sessions at one time. Left out: as many as `licenses` allow; with both, the smaller number counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
-    pub seats: u32,
-    /// What sessions can ask for.
+    pub seats: Option<u32>,
+    /// License documents that vendors signed. They cap all that the pool says; several add up, and end one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub licenses: Vec<PoolLicense>,
+    /// What sessions can ask for. Left out: what `licenses` list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub features: Vec<PoolFeature>,
-    /// Named sets of features, which grants refer to.
+    /// Named sets of features, which grants refer to. Left out: those that `licenses` list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -77,6 +84,27 @@ pub struct LicensePoolSpec {
     /// What happens when the pool is deleted.
     #[serde(default)]
     pub deletion: DeletionPolicy,
+}
+
+/// A license document that a vendor signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolLicense {
+    /// The Secret of the pool's namespace that holds it.
+    pub secret_ref: LicenseSecretRef,
+}
+
+/// Where a license document is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LicenseSecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its key; absent: `license`. It holds the document as `genie-lm license issue` wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
 }
 
 /// Something a session can ask for.

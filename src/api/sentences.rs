@@ -7,6 +7,8 @@ pub const GRANT_NAME: &str =
     "a LicenseGrant's name must have at most 63 characters: its Secret is named after it";
 /// Features of tiers.
 pub const TIER_FEATURES: &str = "every feature of a tier must be listed in spec.features";
+/// Seats of a pool.
+pub const SEATS_NEEDED: &str = "spec.seats must be given where spec.licenses is empty";
 /// The product of a pool.
 pub const PRODUCT_IMMUTABLE: &str = "spec.product cannot be changed: create another LicensePool";
 /// The group of a pool.

@@ -2,12 +2,18 @@
 
 use std::{fs, path::PathBuf};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Exit, Failure, Output};
 use crate::{
     api::PlanGrant,
-    compile::manifests::{CompiledManifests, CompiledPool, Problem, compile_all, load},
+    compile::{
+        Licensing,
+        manifests::{CompiledManifests, CompiledPool, Problem, compile_all, load},
+    },
+    license::document::Place,
+    vendor_keys,
 };
 
 /// Compile manifests offline: every error with its file and line, or what they grant. Exit code 1 with problems.
@@ -16,6 +22,9 @@ pub(crate) struct Args {
     /// Files, or directories with .yaml, .yml and .json files (not subfolders).
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// File of the vendors' public keys whose licenses count, each with its products (docs/licenses.md).
+    #[arg(long, value_name = "FILE")]
+    vendor_keys: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
@@ -27,7 +36,12 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
             ))
         })?;
     }
-    let compiled = compile_all(&load(&args.paths), |_| None);
+    let trust = vendor_keys::read(args.vendor_keys.as_deref()).map_err(Failure::configuration)?;
+    // Where they will count is not known here.
+    let licensing = Licensing { trust: &trust, place: Place::Anywhere, now: Timestamp::now() };
+    let mut compiled = compile_all(&load(&args.paths), &licensing, |_| None, |_| None);
+    compiled.problems.append(&mut compiled.findings);
+    compiled.problems.sort();
     let report = Report::of(&compiled);
     let problems = report.problems.iter().map(|problem| vec![problem.to_string()]).collect();
     let tables: Vec<_> =

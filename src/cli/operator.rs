@@ -1,6 +1,6 @@
 //! `genie-lm operator`: the controllers, in a pod.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use jiff::SignedDuration;
 use kube::Config;
@@ -10,6 +10,7 @@ use super::{Exit, Failure, Output, logging, runtime, signals::Signals};
 use crate::{
     api::ApiDuration,
     operator::{self, Settings},
+    vendor_keys,
 };
 
 /// Run the operator: LicensePools and LicenseGrants become servers and Secrets.
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// How long a MAC key signs tokens, before the next one does: 1h to 87600h.
     #[arg(long, value_name = "DURATION", default_value = "2160h", value_parser = rotation_interval)]
     key_rotation_interval: SignedDuration,
+    /// File of the vendors' public keys whose licenses count, each with its products (docs/licenses.md). Read at the start.
+    #[arg(long, value_name = "FILE")]
+    vendor_keys: Option<PathBuf>,
     /// Where /livez, /readyz and /metrics are answered.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:9453")]
     http_listen: SocketAddr,
@@ -35,6 +39,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     let (identity, own_namespace) = pod()?;
+    let vendor_keys = vendor_keys::read(args.vendor_keys.as_deref()).map_err(Failure::configuration)?;
     logging::start();
     runtime::many_threads(async {
         let config = Config::infer().await.map_err(|error| {
@@ -49,6 +54,7 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
             server_image: args.server_image,
             cluster_domain: args.cluster_domain,
             key_rotation_interval: args.key_rotation_interval,
+            vendor_keys,
             http_listen: args.http_listen,
         };
         operator::run(config, settings, stop()?).await.map_err(Failure::unexpected)?;

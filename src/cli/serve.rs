@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// Directory for keys, bindings and ledgers; made where it is missing.
     #[arg(long, value_name = "DIR", requires = "manifests")]
     data: Option<PathBuf>,
+    /// File of the vendors' public keys whose licenses count, each with its products (docs/licenses.md); read again with
+    /// the manifests.
+    #[arg(long, value_name = "FILE", requires = "manifests")]
+    vendor_keys: Option<PathBuf>,
     /// Serve the SeatPlans of this pod's namespace.
     #[arg(long, conflicts_with_all = ["manifests", "data"])]
     kubernetes: bool,
@@ -53,7 +57,8 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         match (args.manifests, args.data) {
             (Some(manifests), Some(data)) => {
                 let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 1453)));
-                let config = standalone::Config { manifests, data, listen, http_listen: args.http_listen };
+                let (vendor_keys, http_listen) = (args.vendor_keys, args.http_listen);
+                let config = standalone::Config { manifests, data, vendor_keys, listen, http_listen };
                 let hangup = signal(SignalKind::hangup()).map_err(Failure::unexpected)?;
                 let serving = |line: &str| {
                     if let Err(failure) = output.text(line) {

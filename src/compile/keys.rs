@@ -36,7 +36,7 @@ pub fn brought_key(grant: &LicenseGrant, secret: Option<&Secret>) -> Result<Acti
 }
 
 /// stringData counts first, as in the API server.
-fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
+pub(super) fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
     let text = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
     text.or_else(|| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice()))
 }

@@ -6,6 +6,7 @@
 mod conflicts;
 mod expiry;
 mod keys;
+mod licenses;
 pub mod manifests;
 mod namespaces;
 mod plan;
@@ -20,10 +21,15 @@ use std::fmt;
 pub use conflicts::{Conflicts, conflicts};
 pub use expiry::{expires, next_expiry};
 pub use keys::{brought_key, hash, key_secret};
+pub use licenses::{
+    Holders, LicenseFinding, LicenseReason, Licensed, Licensing, ReadLicense, holders, license_secret,
+    licensed, read_license,
+};
 pub use namespaces::allows;
 pub use plan::compile;
 pub use reason::{GrantReason, PoolReason, Reasons};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::{LicenseGrant, LicensePool, PlanGrant, PlanKey, SeatPlanSpec};
@@ -71,12 +77,24 @@ pub struct PoolInput<'a> {
     pub draining: bool,
     /// It is being deleted, and the drain deadline has passed.
     pub revoked: bool,
+    /// What [`licensed`] says of it; None: it needs no license.
+    pub licensed: Option<Licensed>,
+    /// The plan in force.
+    pub before: Option<&'a SeatPlanSpec>,
 }
 
 impl<'a> PoolInput<'a> {
-    /// A pool that stands alone: no conflict, no ledger yet, not deleted.
+    /// A pool that stands alone: no conflict, no license, no ledger yet, not deleted.
     pub fn new(pool: &'a LicensePool) -> Self {
-        Self { pool, conflicts: Conflicts::default(), min_generation: 0, draining: false, revoked: false }
+        Self {
+            pool,
+            conflicts: Conflicts::default(),
+            min_generation: 0,
+            draining: false,
+            revoked: false,
+            licensed: None,
+            before: None,
+        }
     }
 }
 
@@ -98,11 +116,36 @@ pub struct Compiled {
     pub plan: Result<SeatPlanSpec, Reasons<PoolReason>>,
     /// What the pool's user should know although it is served.
     pub warnings: Vec<PoolReason>,
+    /// What its licenses allow, and what is to be told of them; None: it needs none.
+    pub licensed: Option<Licensed>,
     /// Each grant, in order of namespace and name.
     pub grants: Vec<CompiledGrant>,
 }
 
 impl Compiled {
+    /// The next moment after `now` at which time alone changes the plan or a verdict.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let of_plan = self.plan.as_ref().ok().and_then(|plan| next_expiry(plan, now));
+        of_plan.into_iter().chain(self.licensed.as_ref().and_then(Licensed::next_change)).min()
+    }
+
+    /// The next moment after `now` at which the pool, a license, a feature or a grant ends.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let of_plan = self.plan.as_ref().ok().and_then(|plan| expires(plan, now));
+        let coming = self.licensed.as_ref().and_then(Licensed::next_end);
+        match of_plan.filter(|end| *end > now || coming.is_none()) {
+            Some(end) => Some(coming.map_or(end, |coming| end.min(coming))),
+            None => coming,
+        }
+    }
+
+    /// When the pool, or the first of its licenses, ends; after that, when it ended.
+    pub fn pool_end(&self) -> Option<Timestamp> {
+        let of_plan = self.plan.as_ref().ok().and_then(|plan| plan.validity.not_after.as_ref());
+        let coming = self.licensed.as_ref().and_then(Licensed::next_end);
+        of_plan.map(|end| end.0).into_iter().chain(coming).min()
+    }
+
     /// The accepted grants as the plan has them. The plan holds more: those that are refused for the moment,
     /// suspended.
     pub fn accepted(&self) -> impl Iterator<Item = (&PlanGrant, &AcceptedGrant)> {

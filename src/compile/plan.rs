@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     AcceptedGrant, Compiled, CompiledGrant, GrantInput, GrantReason, ObjectName, PoolInput, PoolReason,
-    Reasons, conflicts::age, expiry::earliest_end, rules,
+    Reasons,
+    conflicts::age,
+    expiry::earliest_end,
+    licenses::{Capped, cap},
+    rules,
 };
 use crate::api::{
     LicenseGrantSpec, LicensePoolSpec, MAX_GRANTS, Name, PlanFeature, PlanGrant, PlanInput, PlanTier,
@@ -22,6 +26,15 @@ const MAX_GRANT_BYTES: usize = 1_000_000;
 pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
     let mut reasons: Vec<PoolReason> = pool.conflicts.refused.iter().cloned().collect();
     reasons.extend(rules::pool(pool.pool));
+    let capped = match &pool.licensed {
+        Some(licensed) => cap(&pool.pool.spec, licensed, pool.before),
+        None => Capped::uncapped(pool.pool.spec.clone()),
+    };
+    let mut licensed = pool.licensed.clone();
+    if let Some(licensed) = &mut licensed {
+        licensed.findings.extend(capped.finding());
+    }
+    let pool = &Pool { input: pool, capped };
     let refused = Reasons::new(reasons);
     let mut oldest_first: Vec<&GrantInput<'_>> = grants.iter().collect();
     oldest_first.sort_by_cached_key(|input| age(input.grant));
@@ -32,8 +45,25 @@ pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
     judged.suspend_refused(pool);
     Compiled {
         plan: refused.map_or_else(|| Ok(assemble(pool, judged.planned)), Err),
-        warnings: pool.conflicts.warnings.clone(),
+        warnings: pool.input.conflicts.warnings.clone(),
+        licensed,
         grants: judged.outcomes.into_iter().map(|(name, outcome)| CompiledGrant { name, outcome }).collect(),
+    }
+}
+
+/// A pool, and what counts of its spec.
+struct Pool<'a> {
+    input: &'a PoolInput<'a>,
+    capped: Capped,
+}
+
+impl Pool<'_> {
+    fn name(&self) -> ObjectName {
+        ObjectName::of(self.input.pool)
+    }
+
+    fn spec(&self) -> &LicensePoolSpec {
+        &self.capped.spec
     }
 }
 
@@ -48,7 +78,7 @@ struct Judged {
 }
 
 impl Judged {
-    fn take(&mut self, pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) {
+    fn take(&mut self, pool: &Pool<'_>, refused: bool, input: &GrantInput<'_>) {
         let name = ObjectName::of(input.grant);
         let mut reasons = alone(pool, refused, input);
         let mut planned = planned(pool, input);
@@ -59,13 +89,14 @@ impl Judged {
             planned.0.suspended = true;
             self.refused_for_now.push(planned.clone());
         }
-        let outcome = Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, planned)), Err);
+        let outcome =
+            Reasons::new(reasons).map_or_else(|| Ok(self.accept(pool, &input.grant.spec, planned)), Err);
         self.outcomes.insert(name, outcome);
     }
 
     /// Puts those that can be repaired into the plan too, where the accepted ones leave room, and never with another
     /// grant's key: their sessions go on, and nobody gets a new one.
-    fn suspend_refused(&mut self, pool: &PoolInput<'_>) {
+    fn suspend_refused(&mut self, pool: &Pool<'_>) {
         for mut planned in std::mem::take(&mut self.refused_for_now) {
             planned.0.keys.retain(|key| !self.key_holders.contains_key(&key.sha256));
             if self.no_room(pool, &planned).is_none() {
@@ -74,21 +105,16 @@ impl Judged {
         }
     }
 
-    fn no_room(&self, pool: &PoolInput<'_>, planned: &Planned) -> Option<GrantReason> {
+    fn no_room(&self, pool: &Pool<'_>, planned: &Planned) -> Option<GrantReason> {
         if self.planned.len() >= MAX_GRANTS {
-            return Some(GrantReason::TooManyGrants(ObjectName::of(pool.pool)));
+            return Some(GrantReason::TooManyGrants(pool.name()));
         }
         let fits = self.bytes + size(planned) <= MAX_GRANT_BYTES;
-        (!fits).then(|| GrantReason::PlanTooLarge(ObjectName::of(pool.pool)))
+        (!fits).then(|| GrantReason::PlanTooLarge(pool.name()))
     }
 
     /// What the grants before it leave no room for.
-    fn beside_others(
-        &mut self,
-        pool: &PoolInput<'_>,
-        name: &ObjectName,
-        planned: &Planned,
-    ) -> Vec<GrantReason> {
+    fn beside_others(&mut self, pool: &Pool<'_>, name: &ObjectName, planned: &Planned) -> Vec<GrantReason> {
         if let Some(reason) = self.no_room(pool, planned) {
             return vec![reason];
         }
@@ -102,12 +128,12 @@ impl Judged {
         holders.into_iter().map(|other| GrantReason::KeyConflict { other, serves: false }).collect()
     }
 
-    fn accept(&mut self, pool: &PoolInput<'_>, planned: Planned) -> AcceptedGrant {
+    fn accept(&mut self, pool: &Pool<'_>, spec: &LicenseGrantSpec, planned: Planned) -> AcceptedGrant {
         let grant = &planned.0;
         let accepted = AcceptedGrant {
-            expires: earliest_end([pool.pool.spec.validity.as_ref(), Some(&grant.validity)]),
+            expires: earliest_end([pool.spec().validity.as_ref(), Some(&grant.validity)]),
             key_id: grant.keys.first().map(|key| key.sha256.chars().take(KEY_ID_DIGITS).collect()),
-            warnings: Vec::new(),
+            warnings: not_licensed(pool, spec),
         };
         self.put(planned);
         accepted
@@ -128,9 +154,9 @@ impl Judged {
 type Planned = (PlanGrant, PlanInput);
 
 /// With what the pool has of all that the grant names, and without a validity that means nothing.
-fn planned(pool: &PoolInput<'_>, input: &GrantInput<'_>) -> Planned {
+fn planned(pool: &Pool<'_>, input: &GrantInput<'_>) -> Planned {
     let (name, spec) = (ObjectName::of(input.grant), &input.grant.spec);
-    let of_pool = &pool.pool.spec;
+    let of_pool = pool.spec();
     let validity = spec.validity.clone().filter(|_| rules::grant(input.grant).is_empty());
     let source = source("LicenseGrant", &name, input.grant.metadata.generation);
     let grant = PlanGrant {
@@ -153,8 +179,8 @@ fn size(planned: &Planned) -> usize {
 
 /// What is wrong with a grant, whatever other grants there are. A namespace that the pool does not want learns
 /// nothing about the pool.
-fn alone(pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) -> Vec<GrantReason> {
-    let name = ObjectName::of(pool.pool);
+fn alone(pool: &Pool<'_>, refused: bool, input: &GrantInput<'_>) -> Vec<GrantReason> {
+    let name = pool.name();
     let mut reasons = Vec::new();
     if !input.allowed {
         let namespace = ObjectName::of(input.grant).namespace;
@@ -162,25 +188,45 @@ fn alone(pool: &PoolInput<'_>, refused: bool, input: &GrantInput<'_>) -> Vec<Gra
     } else if refused {
         reasons.push(GrantReason::PoolNotAccepted(name));
     } else {
-        reasons.extend(unknown_names(&pool.pool.spec, &input.grant.spec));
+        reasons.extend(unknown_names(pool, &input.grant.spec));
         reasons.extend(input.keys.as_ref().err().cloned());
     }
     reasons.extend(rules::grant(input.grant));
     reasons
 }
 
-fn unknown_names(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<GrantReason> {
-    let tiers: Vec<String> = pool.tiers.iter().map(|tier| tier.name.to_string()).collect();
-    let features: Vec<String> = pool.features.iter().map(|feature| feature.name.to_string()).collect();
-    let tier = grant.tier.iter().map(Name::to_string).filter(|tier| !tiers.contains(tier));
-    let mut reasons: Vec<GrantReason> =
-        tier.map(|tier| GrantReason::TierNotFound { tier, known: tiers.clone() }).collect();
-    for (index, feature) in grant.features.iter().map(Name::to_string).enumerate() {
-        if !features.contains(&feature) {
-            reasons.push(GrantReason::FeatureNotInPool { feature, index, known: features.clone() });
+/// Where no license counts, nobody can say what they would list: the pool tells it.
+fn unknown_names(pool: &Pool<'_>, grant: &LicenseGrantSpec) -> Vec<GrantReason> {
+    if pool.capped.unlicensed {
+        return Vec::new();
+    }
+    let names = |all: &[&Name]| all.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let (spec, capped) = (pool.spec(), &pool.capped);
+    let tiers = names(&spec.tiers.iter().map(|tier| &tier.name).collect::<Vec<_>>());
+    let features = names(&spec.features.iter().map(|feature| &feature.name).collect::<Vec<_>>());
+    let unknown = grant.tier.iter().filter(|tier| !tiers.contains(&tier.0)).map(|tier| {
+        let cut = capped.cut_tiers.contains(tier);
+        let tier = tier.to_string();
+        if cut {
+            GrantReason::TierNotLicensed(tier)
+        } else {
+            GrantReason::TierNotFound { tier, known: tiers.clone() }
+        }
+    });
+    let mut reasons: Vec<GrantReason> = unknown.collect();
+    for (index, feature) in grant.features.iter().enumerate() {
+        if !features.contains(&feature.0) && !capped.cut_features.contains(feature) {
+            let (feature, known) = (feature.to_string(), features.clone());
+            reasons.push(GrantReason::FeatureNotInPool { feature, index, known });
         }
     }
     reasons
+}
+
+/// Features that the grant names and no license covers; it goes on without them.
+fn not_licensed(pool: &Pool<'_>, grant: &LicenseGrantSpec) -> Vec<GrantReason> {
+    let cut = grant.features.iter().enumerate().filter(|(_, name)| pool.capped.cut_features.contains(name));
+    cut.map(|(index, name)| GrantReason::FeatureNotLicensed { feature: name.to_string(), index }).collect()
 }
 
 /// The tier's and the grant's own, those that the pool has; with neither tier nor features, all of the pool's.
@@ -195,18 +241,18 @@ fn features(pool: &LicensePoolSpec, grant: &LicenseGrantSpec) -> Vec<Name> {
     names.into_iter().collect()
 }
 
-fn assemble(input: &PoolInput<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlanSpec {
-    let (name, spec) = (ObjectName::of(input.pool), &input.pool.spec);
+fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlanSpec {
+    let (input, name, spec) = (pool.input, pool.name(), pool.spec());
     let (grants, sources): (Vec<_>, Vec<_>) = planned.into_values().unzip();
     let mut inputs = vec![source("LicensePool", &name, input.pool.metadata.generation)];
     inputs.extend(sources);
     SeatPlanSpec {
         pool: name.name,
         product: spec.product.clone(),
-        seats: spec.seats,
+        seats: spec.seats.unwrap_or_default(),
         suspended: spec.suspend,
         draining: input.draining,
-        revoked: input.revoked,
+        revoked: input.revoked || pool.capped.revoked,
         ttl: spec.session.ttl,
         outage_tolerance: spec.availability.outage_tolerance,
         validity: spec.validity.clone().unwrap_or_default(),

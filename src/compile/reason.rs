@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ObjectName;
+use super::{LicenseFinding, ObjectName};
 use crate::api::MAX_GRANTS;
 
 /// Longest message of a condition; Kubernetes takes 32,768 bytes, people read far less.
@@ -120,6 +120,19 @@ pub enum GrantReason {
         /// What the pool has.
         known: Vec<String>,
     },
+    /// The pool's licenses have no such tier.
+    #[error(
+        "no license of the pool covers tier {0}: write another spec.tier, or ask for a license that has it"
+    )]
+    TierNotLicensed(String),
+    /// The pool's licenses have no such feature.
+    #[error("no license of the pool covers feature {feature}: it is cut off until one does")]
+    FeatureNotLicensed {
+        /// As the grant writes it.
+        feature: String,
+        /// Its place in spec.features.
+        index: usize,
+    },
     /// There is no key where the grant says it is.
     #[error(
         "there is no key \"{key}\" in a Secret {secret}: create it with `genie-lm keys new`, or leave keySecretRef out and get a key made"
@@ -193,6 +206,8 @@ impl GrantReason {
             Self::NotAllowedByPool { .. } => "NotAllowedByPool",
             Self::TierNotFound { .. } => "TierNotFound",
             Self::FeatureNotInPool { .. } => "FeatureNotInPool",
+            Self::TierNotLicensed(_) => "TierNotLicensed",
+            Self::FeatureNotLicensed { .. } => "FeatureNotLicensed",
             Self::KeyMissing { .. } => "KeyMissing",
             Self::KeyInvalid { .. } => "KeyInvalid",
             Self::KeyConflict { .. } => "KeyConflict",
@@ -208,6 +223,8 @@ impl GrantReason {
             Self::Invalid { path, .. } => path.starts_with("spec."),
             Self::TierNotFound { .. }
             | Self::FeatureNotInPool { .. }
+            | Self::TierNotLicensed(_)
+            | Self::FeatureNotLicensed { .. }
             | Self::KeyMissing { .. }
             | Self::KeyInvalid { .. }
             | Self::KeyConflict { .. } => true,
@@ -223,8 +240,10 @@ impl GrantReason {
     pub fn path(&self) -> String {
         match self {
             Self::Invalid { path, .. } => path.clone(),
-            Self::TierNotFound { .. } => "spec.tier".to_owned(),
-            Self::FeatureNotInPool { index, .. } => format!("spec.features[{index}]"),
+            Self::TierNotFound { .. } | Self::TierNotLicensed(_) => "spec.tier".to_owned(),
+            Self::FeatureNotInPool { index, .. } | Self::FeatureNotLicensed { index, .. } => {
+                format!("spec.features[{index}]")
+            }
             Self::KeyMissing { .. } | Self::KeyInvalid { .. } => "spec.subjects[0].keySecretRef".to_owned(),
             Self::KeyConflict { .. } => "spec.subjects".to_owned(),
             _ => "spec.poolRef".to_owned(),
@@ -263,6 +282,13 @@ impl Reasons<PoolReason> {
     /// In CamelCase, for a condition.
     pub fn reason(&self) -> &'static str {
         self.first().reason()
+    }
+}
+
+impl Reasons<LicenseFinding> {
+    /// In CamelCase, for a condition.
+    pub fn reason(&self) -> &'static str {
+        self.first().reason.reason()
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
     let spec = &pool.spec;
     let mut broken = vec![
         (!is_pool_name(&name), "metadata.name", sentences::POOL_NAME),
+        (spec.seats.is_none() && spec.licenses.is_empty(), "spec.seats", sentences::SEATS_NEEDED),
         (!features_end(spec), "spec.features", sentences::TIME),
         (!between(spec.session.ttl.get(), 10, HOUR), "spec.session.ttl", sentences::TTL),
         (

@@ -49,8 +49,10 @@ pub(super) fn imported(offer: &Offer, name: String, product: String, findings: &
         grants.push(LicenseGrant::new(&name, spec));
     }
     grants.extend(tier_grants);
-    let pool =
-        LicensePool::new(&name, LicensePoolSpec { product, seats, features, tiers, ..Default::default() });
+    let pool = LicensePool::new(
+        &name,
+        LicensePoolSpec { product, seats: Some(seats), features, tiers, ..Default::default() },
+    );
     Imported { comments, pool, grants }
 }
 

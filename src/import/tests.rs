@@ -30,7 +30,10 @@ fn all(import: &Import) -> String {
 fn checked(import: &Import) -> CompiledManifests {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("imported.yaml"), import.yaml().unwrap()).unwrap();
-    let compiled = compile_all(&load(&[dir.path()]), |_| None);
+    let trust = crate::license::document::TrustedKeys::default();
+    let place = crate::license::document::Place::Anywhere;
+    let licensing = crate::compile::Licensing { trust: &trust, place, now: jiff::Timestamp::now() };
+    let compiled = compile_all(&load(&[dir.path()]), &licensing, |_| None, |_| None);
     assert!(compiled.problems.is_empty(), "{:?}\n{}", compiled.problems, import.yaml().unwrap());
     compiled
 }

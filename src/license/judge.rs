@@ -77,7 +77,9 @@ impl PlanView {
         if self.plan.revoked {
             return Err(denied(
                 Code::Revoked,
-                format!("The pool of {product} was deleted; ask who runs it for another one."),
+                format!(
+                    "The pool of {product} gives no seats any more: it was deleted, or no license of it counts. Ask who runs it."
+                ),
             ));
         }
         let code = in_time(&self.plan.validity, now, &format!("The license of {product}"))?;

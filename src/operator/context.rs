@@ -21,6 +21,7 @@ use super::{
     error::Category,
     generations::Generations,
     key_secrets::KeySecrets,
+    license_secrets::LicenseSecrets,
     metrics::Metrics,
     out_of_service::OutOfService,
     world::{Triggers, World},
@@ -40,6 +41,8 @@ pub struct Context {
     pub triggers: Triggers,
     /// Brought keys.
     pub key_secrets: KeySecrets,
+    /// Licenses of pools.
+    pub license_secrets: LicenseSecrets,
     /// Lost nodes.
     pub out_of_service: OutOfService,
     /// What was seen of ledgers.

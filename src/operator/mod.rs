@@ -17,6 +17,7 @@ mod http;
 mod key_secrets;
 mod lead;
 mod ledger;
+mod license_secrets;
 mod metrics;
 mod names;
 mod out_of_service;
@@ -31,6 +32,8 @@ use jiff::SignedDuration;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::license::document::TrustedKeys;
 
 use self::{election::Election, generations::Generations, http::Health, metrics::Metrics};
 
@@ -49,6 +52,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// How long a MAC key signs.
     pub key_rotation_interval: SignedDuration,
+    /// Whose licenses count, and for which products.
+    pub vendor_keys: TrustedKeys,
     /// Where /livez, /readyz and /metrics are answered.
     pub http_listen: SocketAddr,
 }

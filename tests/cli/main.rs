@@ -5,6 +5,7 @@ mod harness;
 mod import;
 mod install;
 mod license;
+mod licensed;
 mod loss;
 mod run;
 mod serve;

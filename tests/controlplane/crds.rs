@@ -2,7 +2,11 @@
 
 use genie_lm::{
     api::{LicensePool, sentences},
-    compile::manifests::{compile_all, load},
+    compile::{
+        Licensing,
+        manifests::{compile_all, load},
+    },
+    license::document::{self, TrustedKeys},
 };
 use serde_json::{Value, json};
 
@@ -66,7 +70,10 @@ async fn the_quickstart_is_accepted_as_it_is() {
     let place = Place::empty("crds").await;
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart");
     let loaded = load(&[root]);
-    assert_eq!(compile_all(&loaded, |_| None).problems, []);
+    let trust = TrustedKeys::default();
+    let licensing =
+        Licensing { trust: &trust, place: document::Place::Anywhere, now: jiff::Timestamp::now() };
+    assert_eq!(compile_all(&loaded, &licensing, |_| None, |_| None).problems, []);
     for mut pool in loaded.pools.into_iter().map(|pool| pool.object) {
         pool.metadata.namespace = Some(place.namespace.clone());
         place.api::<LicensePool>().create(&Default::default(), &pool).await.expect("it is accepted");

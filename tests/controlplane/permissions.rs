@@ -17,7 +17,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Place, another_namespace, because, conditions_of, is, text, until};
+use crate::{
+    support::{Place, another_namespace, because, conditions_of, is, text, until},
+    vendor::{Vendor, put},
+};
 
 const DEPLOY: &str = include_str!("../../deploy/operator.yaml");
 
@@ -73,10 +76,17 @@ async fn token_of_the_deployed_account(place: &Place) -> String {
 async fn the_deployed_rights_are_enough_for_everything() {
     let mut place = Place::alone("rights").await;
     let token = token_of_the_deployed_account(&place).await;
+    let vendor = Vendor::new();
+    place.trust = vendor.trust();
     place.start_everywhere(&token);
+    let namespaces = everywhere::<Namespace>(&place);
+    let here = namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap();
+    put(&place, "bought", &vendor.issue(&format!("seats: 3, binding: {{cluster: {here}}}"))).await;
+    let licenses = json!([{ "secretRef": { "name": "bought" } }]);
     let deletion = json!({ "ledgerReclaimPolicy": "Delete" });
     let availability = json!({ "outageTolerance": "15s" });
-    let spec = json!({ "product": "cad", "seats": 3, "availability": availability, "deletion": deletion });
+    let spec =
+        json!({ "product": "cad", "licenses": licenses, "availability": availability, "deletion": deletion });
     place.pool("cad", spec).await;
     let team = another_namespace(&place.client, "team", json!({})).await;
     let grants: Api<LicenseGrant> = Api::namespaced(place.client.clone(), &team);

@@ -4,7 +4,10 @@ use genie_lm::api::{LicensePool, SeatPlan};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
-use crate::support::{Place, conditions_of, is};
+use crate::{
+    support::{Place, conditions_of, is},
+    vendor::{Vendor, put},
+};
 
 /// Writes that are not Leases (renewed for life) and not about the marker.
 fn about_others(writes: &[String]) -> Vec<&String> {
@@ -23,12 +26,18 @@ async fn look_again(place: &mut Place, round: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_leader_that_looks_at_everything_writes_nothing() {
-    let mut place = Place::new("silence").await;
+    let mut place = Place::empty("silence").await;
+    let vendor = Vendor::new();
+    place.trust = vendor.trust();
+    place.start("operator-0").await;
+    put(&place, "bought", &vendor.issue("seats: 3, features: [{name: render}], overdraft: 1")).await;
+    put(&place, "broken", "none").await;
     place
         .pool(
             "cad",
             json!({
                 "product": "cad", "seats": 3, "features": [{ "name": "render", "seats": 1 }],
+                "licenses": [{ "secretRef": { "name": "bought" } }, { "secretRef": { "name": "broken" } }],
                 "validity": { "notAfter": "2099-12-31T00:00:00Z" },
                 "server": {
                     "resources": { "requests": { "cpu": "1000m", "memory": "0.5Gi" } },

@@ -4,6 +4,7 @@ use std::{fmt::Debug, path::PathBuf, sync::OnceLock, time::Duration};
 
 use genie_lm::{
     api::{LicenseGrant, LicensePool, SeatLedger, crds},
+    license::document::TrustedKeys,
     operator::{self, Settings},
 };
 use jiff::SignedDuration;
@@ -71,6 +72,8 @@ pub struct Place {
     pub namespace: String,
     /// Where the operator itself is.
     pub home: String,
+    /// Whose licenses count for operators that are started from now on.
+    pub trust: TrustedKeys,
     operators: Vec<Running>,
     _turn: Turn,
 }
@@ -109,7 +112,14 @@ impl Place {
         let client = client().await;
         install_crds(&client).await;
         let namespace = another_namespace(&client, name, json!({})).await;
-        Self { client, home: namespace.clone(), namespace, operators: Vec::new(), _turn: turn }
+        Self {
+            client,
+            home: namespace.clone(),
+            namespace,
+            trust: TrustedKeys::default(),
+            operators: Vec::new(),
+            _turn: turn,
+        }
     }
 
     /// Starts an operator for this namespace.
@@ -126,6 +136,7 @@ impl Place {
             server_image: "genie-lm:test".into(),
             cluster_domain: "cluster.local".into(),
             key_rotation_interval: SignedDuration::from_hours(90 * 24),
+            vendor_keys: self.trust.clone(),
             http_listen: ([127, 0, 0, 1], 0).into(),
         };
         let stop = CancellationToken::new();

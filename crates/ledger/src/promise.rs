@@ -276,14 +276,13 @@ impl Book {
         found.generation == self.record.generation && found.holder.nonce == self.record.holder.nonce
     }
 
-    /// A watch may be late. A newer generation is proof all the same; anything else that is not this
-    /// owner's, and not older either, makes it look for itself, and so does an older record of its own.
+    /// A watch may be late. A newer generation is proof all the same; anything else that is not this owner's newest
+    /// record makes it look for itself: the ledger may have been set back.
     pub(crate) fn observe(&mut self, now: BootInstant, ledger: Option<&ObservedLedger>) -> Recorded {
         let record = ledger.and_then(|l| l.record.as_ref());
         match record {
             Some(found) if found.generation > self.record.generation => Recorded::Lost(StopReason::Fenced),
             Some(found) if self.wrote_it(found) && found.seq >= self.record.seq => Recorded::Undecided,
-            Some(found) if found.generation < self.record.generation => Recorded::Undecided,
             _ => {
                 if !self.doubt && self.flight.is_none() {
                     self.doubt = true;

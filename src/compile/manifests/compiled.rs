@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Loaded, Located, Problem, arrange};
 use crate::{
-    api::{LicenseGrant, LicensePool, PlanKey},
+    api::{LicenseGrant, LicensePool, PlanKey, SeatPlanSpec},
     compile::{
-        Compiled, CompiledGrant, GrantInput, GrantReason, ObjectName, PoolInput, allows, brought_key,
-        compile, conflicts, hash, key_secret,
+        Compiled, CompiledGrant, GrantInput, GrantReason, Licensing, ObjectName, PoolInput, ReadLicense,
+        allows, brought_key, compile, conflicts, hash, holders, key_secret, license_secret, licensed,
+        read_license,
     },
 };
 
@@ -29,10 +30,18 @@ pub struct CompiledManifests {
     pub orphans: Vec<CompiledGrant>,
     /// Everything that is wrong, [`Loaded::problems`] included, in order of file and line.
     pub problems: Vec<Problem>,
+    /// What is to be told of licenses. No reason to leave a change out: some of it comes by time alone.
+    pub findings: Vec<Problem>,
 }
 
-/// Compiles everything. `made` gives the key of a grant that brings none (None: still to be made).
-pub fn compile_all(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<PlanKey>) -> CompiledManifests {
+/// Compiles everything. `made` gives the key of a grant that brings none (None: still to be made), `before` the plan in force
+/// of a pool.
+pub fn compile_all<'a>(
+    loaded: &Loaded,
+    licensing: &Licensing<'_>,
+    made: impl Fn(&ObjectName) -> Option<PlanKey>,
+    before: impl Fn(&LicensePool) -> Option<&'a SeatPlanSpec>,
+) -> CompiledManifests {
     let pools: BTreeMap<ObjectName, &Located<LicensePool>> =
         loaded.pools.iter().map(|pool| (ObjectName::of(&pool.object), pool)).collect();
     let grants: BTreeMap<ObjectName, &Located<LicenseGrant>> =
@@ -42,10 +51,15 @@ pub fn compile_all(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<PlanKey
     for grant in grants.values() {
         by_pool.entry(ObjectName::of_pool_of(&grant.object)).or_default().push(&grant.object);
     }
+    let documents: BTreeMap<&ObjectName, Vec<ReadLicense>> =
+        pools.iter().map(|(name, pool)| (name, documents(loaded, &pool.object, licensing))).collect();
+    let holders = holders(pools.iter().map(|(name, pool)| (&pool.object, &*documents[name])));
     let mut all = CompiledManifests { problems: loaded.problems.clone(), ..CompiledManifests::default() };
     for (name, pool) in &pools {
         let input = PoolInput {
             conflicts: conflicts.remove(name).unwrap_or_default(),
+            licensed: licensed(&pool.object, &documents[name], &holders, licensing),
+            before: before(&pool.object),
             ..PoolInput::new(&pool.object)
         };
         let inputs: Vec<GrantInput<'_>> = by_pool
@@ -56,6 +70,7 @@ pub fn compile_all(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<PlanKey
             .collect();
         let compiled = compile(&input, &inputs);
         all.problems.extend(pool_problems(pool, &compiled));
+        all.findings.extend(license_findings(pool, &compiled));
         all.problems.extend(grant_problems(&grants, &compiled.grants));
         all.pools.push(CompiledPool { name: name.clone(), compiled });
     }
@@ -63,7 +78,22 @@ pub fn compile_all(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<PlanKey
         by_pool.into_iter().flat_map(|(pool, grants)| orphans(&loaded.broken_pools, pool, grants)).collect();
     all.problems.extend(grant_problems(&grants, &all.orphans));
     arrange(&mut all.problems);
+    arrange(&mut all.findings);
     all
+}
+
+fn documents(loaded: &Loaded, pool: &LicensePool, licensing: &Licensing<'_>) -> Vec<ReadLicense> {
+    let references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
+    let secret = |reference| loaded.secret(&license_secret(pool, reference));
+    references.map(|reference| read_license(reference, secret(reference), licensing.trust)).collect()
+}
+
+fn license_findings<'a>(
+    pool: &'a Located<LicensePool>,
+    compiled: &'a Compiled,
+) -> impl Iterator<Item = Problem> + 'a {
+    let findings = compiled.licensed.iter().flat_map(|licensed| &licensed.findings);
+    findings.map(|finding| pool.problem(&finding.path(), finding))
 }
 
 fn grant_input<'a>(

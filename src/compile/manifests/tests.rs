@@ -26,9 +26,17 @@ impl Dir {
 
     fn problems(&self) -> Vec<String> {
         let prefix = format!("{}/", self.0.path().display());
-        let all = compile_all(&self.load(), |_| None).problems;
+        let all = compile(&self.load(), |_| None).problems;
         all.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
     }
+}
+
+/// Without licenses.
+fn compile(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<crate::api::PlanKey>) -> CompiledManifests {
+    let trust = crate::license::document::TrustedKeys::default();
+    let place = crate::license::document::Place::Anywhere;
+    let licensing = crate::compile::Licensing { trust: &trust, place, now: jiff::Timestamp::now() };
+    compile_all(loaded, &licensing, made, |_| None)
 }
 
 const POOL: &str = "apiVersion: genie-lm.io/v1alpha1
@@ -164,7 +172,7 @@ fn a_directory_of_broken_manifests_gets_every_problem_with_its_line() {
 #[test]
 fn what_is_whole_is_served_beside_what_is_broken() {
     let dir = Dir::with(&[("a.yaml", POOL), ("b.yaml", BROKEN_YAML), ("c.yaml", BROKEN_POOL)]);
-    let all = compile_all(&dir.load(), |_| None);
+    let all = compile(&dir.load(), |_| None);
     let plan = all.pools[0].compiled.plan.as_ref().expect("the whole pool");
     let grants: Vec<&str> = plan.grants.iter().map(|grant| grant.name.as_str()).collect();
     assert_eq!((all.pools.len(), grants), (1, vec!["found"]));
@@ -193,7 +201,7 @@ fn keys_come_from_secrets_or_from_whoever_makes_them() {
         .replace("acme}", "acme}, subjects: [{kind: ActivationKey, keySecretRef: {name: mine}}]");
     let dir = Dir::with(&[("1.yaml", POOL), ("2.yaml", GRANT), ("3.yaml", &own), ("4.yaml", &secret)]);
     let made = crate::api::PlanKey { sha256: "0".repeat(64) };
-    let all = compile_all(&dir.load(), |name| (name.name == "team").then(|| made.clone()));
+    let all = compile(&dir.load(), |name| (name.name == "team").then(|| made.clone()));
     assert_eq!(all.problems, []);
     let plan = all.pools[0].compiled.plan.as_ref().expect("a plan");
     let keys: Vec<_> = plan.grants.iter().map(|grant| (grant.name.as_str(), grant.keys[0].clone())).collect();
@@ -251,7 +259,7 @@ fn a_path_without_manifests_is_a_problem() {
 fn the_examples_are_clean() {
     for example in ["quickstart", "groups"] {
         let loaded = load(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example)]);
-        let all = compile_all(&loaded, |_| None);
+        let all = compile(&loaded, |_| None);
         assert_eq!(all.problems, [], "{example}");
         assert!(all.pools.iter().all(|pool| pool.compiled.plan.is_ok()), "{example}");
     }

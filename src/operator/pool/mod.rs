@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     api::{LicensePool, PlanGrant, SeatPlanSpec},
-    compile::{self, ObjectName},
+    compile::ObjectName,
     license::grant_limit,
 };
 
@@ -137,7 +137,6 @@ async fn publish(ctx: &Context, observed: &Observed, verdict: &Verdict, applied:
 /// The next moment at which time alone changes something.
 fn next(observed: &Observed, verdict: &Verdict, key_rotation: SignedDuration) -> Option<Timestamp> {
     let now = observed.now;
-    let plan = verdict.compiled.plan.as_ref().ok();
     let stage = match verdict.stage {
         Stage::Draining(until) | Stage::Revoked(until) => Some(until),
         Stage::Serving | Stage::Gone => None,
@@ -149,9 +148,9 @@ fn next(observed: &Observed, verdict: &Verdict, key_rotation: SignedDuration) ->
         let rotation = Rotation::of(observed.live.keys.as_deref()?, now).ok()?;
         Some(rotation.next(asked(&server.pools), key_rotation, now).1)
     });
-    let warning = plan.and_then(status::warning_begins);
-    let expiry = plan.and_then(|plan| compile::next_expiry(plan, now));
-    let moments = [stage, warning, expiry, observed.least.again];
+    let compiled = &verdict.compiled;
+    let change = compiled.next_change(now);
+    let moments = [stage, status::warning_begins(compiled), change, observed.least.again];
     let of_server = renewals.chain(keys).filter(|_| server.is_some());
     moments.into_iter().flatten().chain(of_server).filter(|moment| *moment > now).min()
 }

@@ -15,7 +15,8 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     api::{LicenseGrant, LicensePool, PlanKey, SeatLedger, SeatPlan},
-    compile::{self, GrantReason, ObjectName},
+    compile::{self, GrantReason, Licensed, Licensing, ObjectName},
+    license::document::Place,
     operator::{
         context::Context,
         error::ApiError,
@@ -44,6 +45,8 @@ pub struct Observed {
     pub least: Least,
     /// The owner, where it is known to have ended with its node.
     pub ended: Vec<String>,
+    /// What its licenses say; None: it needs none.
+    pub licensed: Option<Licensed>,
     /// When this was read.
     pub now: Timestamp,
 }
@@ -105,6 +108,7 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
     }
     let terminating = world.is_terminating(&name.namespace);
     let (live, now) = (live(world, &pool, &name), Timestamp::now());
+    let licensed = licensed(ctx, &pool, now).await?;
     Ok(Observed {
         least: least(ctx, &pool, &live, terminating, now),
         ended: ctx.out_of_service.ended(world, live.plan.as_deref(), live.ledger.as_deref()).await?,
@@ -113,6 +117,7 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
         terminating,
         ca: get(&world.ca, &ctx.settings.own_namespace, names::CA_SECRET),
         live,
+        licensed,
         now,
         pool,
     })
@@ -130,6 +135,22 @@ fn least(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool, now:
         return Least { generation: told, again: None };
     }
     ctx.generations.saw(ledger_name(pool), told, recorded, now)
+}
+
+/// The licenses of a pool, beside those of all pools that may list them, too.
+async fn licensed(ctx: &Context, pool: &LicensePool, now: Timestamp) -> Result<Option<Licensed>, ApiError> {
+    let mut documents = Vec::new();
+    let product = &pool.spec.product;
+    let rivals = |other: &LicensePool| other.spec.product == *product && !other.spec.licenses.is_empty();
+    for other in ctx.world.pools.state_filter(rivals) {
+        documents.push((other.clone(), ctx.license_secrets.of(&ctx.world, &other).await?));
+    }
+    let own = ctx.license_secrets.of(&ctx.world, pool).await?;
+    let cluster = if own.is_empty() { None } else { ctx.license_secrets.cluster().await? };
+    let place = Place::Here { cluster, host: None };
+    let licensing = Licensing { trust: ctx.license_secrets.trust(), place, now };
+    let holders = compile::holders(documents.iter().map(|(pool, read)| (&**pool, &**read)));
+    Ok(compile::licensed(pool, &own, &holders, &licensing))
 }
 
 fn ledger_name(pool: &LicensePool) -> ObjectName {

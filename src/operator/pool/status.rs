@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{CountStatus, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, SeatPlanSpec},
-    compile::{self, ObjectName, PoolReason, Reasons},
+    compile::{Compiled, LicenseFinding, Licensed, ObjectName, PoolReason, Reasons},
     operator::{
         conditions::{Says, merge, news},
         context::Context,
@@ -54,8 +54,8 @@ pub async fn write(
 }
 
 /// When the pool begins to say that it ends.
-pub fn warning_begins(plan: &SeatPlanSpec) -> Option<Timestamp> {
-    plan.validity.not_after.as_ref().map(|end| end.0 - WARNING)
+pub fn warning_begins(compiled: &Compiled) -> Option<Timestamp> {
+    compiled.pool_end().map(|end| end - WARNING)
 }
 
 fn without_usage(status: &PoolStatus) -> PoolStatus {
@@ -97,7 +97,7 @@ fn status(observed: &Observed, verdict: &Verdict, cluster_domain: &str) -> PoolS
             None => old.and_then(|old| old.endpoint.clone()),
         },
         ledger: (record.is_some() || verdict.generation > 0).then_some(ledger),
-        next_expiry: plan.and_then(|plan| compile::expires(plan, observed.now)).map(|time| time.to_string()),
+        next_expiry: verdict.compiled.next_end(observed.now).map(|time| time.to_string()),
     }
 }
 
@@ -132,7 +132,7 @@ fn conditions(observed: &Observed, verdict: &Verdict, failure: Option<&ApplyErro
     let plan = verdict.compiled.plan.as_ref();
     let mut said = vec![accepted(verdict, failure)];
     if let Ok(plan) = plan {
-        said.push(license_valid(plan, observed.now));
+        said.push(license_valid(plan, verdict.compiled.licensed.as_ref(), observed.now));
     }
     if plan.is_ok() || record.is_some() {
         said.push(ledger_ready(observed, record));
@@ -145,9 +145,7 @@ fn conditions(observed: &Observed, verdict: &Verdict, failure: Option<&ApplyErro
         said.push(Says::new("Recovering", true, "Takeover", message));
     }
     said.extend(set_back(record, verdict.generation));
-    if let Ok(plan) = plan {
-        said.extend(expiring(plan, observed.now));
-    }
+    said.extend(expiring(&verdict.compiled, observed.now));
     said
 }
 
@@ -170,7 +168,24 @@ fn accepted(verdict: &Verdict, failure: Option<&ApplyError>) -> Says {
     }
 }
 
-fn license_valid(plan: &SeatPlanSpec, now: Timestamp) -> Says {
+fn license_valid(plan: &SeatPlanSpec, licensed: Option<&Licensed>, now: Timestamp) -> Says {
+    let by_time = valid_by_time(plan, now);
+    let Some(licensed) = licensed else { return by_time };
+    let holds = licensed.counts() && by_time.holds();
+    let told = Reasons::<LicenseFinding>::new(licensed.findings.clone());
+    match told {
+        Some(findings) if licensed.counts() && !by_time.holds() => {
+            Says::new("LicenseValid", false, by_time.reason, format!("{}; {findings}", by_time.message))
+        }
+        Some(findings) => Says::new("LicenseValid", holds, findings.reason(), findings.to_string()),
+        None if holds && by_time.reason == "Valid" => {
+            Says::new("LicenseValid", true, "Valid", "the pool counts, and so does each of its licenses")
+        }
+        None => by_time,
+    }
+}
+
+fn valid_by_time(plan: &SeatPlanSpec, now: Timestamp) -> Says {
     let (begin, end) = (&plan.validity.not_before, &plan.validity.not_after);
     if let Some(begin) = begin.as_ref().filter(|begin| begin.0 > now) {
         return Says::new("LicenseValid", false, "NotYetValid", format!("it counts from {}", begin.0));
@@ -254,8 +269,11 @@ fn set_back(record: Option<&Record>, least: u64) -> Option<Says> {
     Some(Says::new("LedgerSetBack", true, reason, message))
 }
 
-fn expiring(plan: &SeatPlanSpec, now: Timestamp) -> Option<Says> {
-    let end = plan.validity.not_after.as_ref()?.0;
-    let message = format!("it ends at {end}");
-    (warning_begins(plan)? <= now && now < end).then(|| Says::new("Expiring", true, "EndsSoon", message))
+fn expiring(compiled: &Compiled, now: Timestamp) -> Option<Says> {
+    let end = compiled.pool_end()?;
+    let message = match compiled.licensed {
+        Some(_) => format!("it, or a license of it, ends at {end}"),
+        None => format!("it ends at {end}"),
+    };
+    (warning_begins(compiled)? <= now && now < end).then(|| Says::new("Expiring", true, "EndsSoon", message))
 }

@@ -99,6 +99,11 @@ impl Triggers {
         self.pools_where(world, |pool| pool.namespace() == namespace && pool.spec.product == product).await;
     }
 
+    /// A license counts in one pool, so what one of them lists may matter to each.
+    async fn pools_licensed_for(&self, world: &World, product: &str) {
+        self.pools_where(world, |pool| pool.spec.product == product && !pool.spec.licenses.is_empty()).await;
+    }
+
     /// The pools that an object belongs to, as its labels say.
     async fn owners(&self, world: &World, object: &impl ResourceExt) {
         let namespace = object.namespace();
@@ -131,9 +136,10 @@ pub(super) trait Pulls: Sized + Sync {
 }
 
 impl Pulls for LicensePool {
-    /// The pool, and those that share its product or its servers.
+    /// The pool, and those that share its product or its servers; in other namespaces those that may hold its licenses.
     async fn changed(&self, world: &World, triggers: &Triggers) {
         triggers.pool(&ObjectName::of(self)).await;
+        triggers.pools_licensed_for(world, &self.spec.product).await;
         let group = &self.spec.server.group;
         let related = |pool: &LicensePool| {
             pool.namespace() == self.namespace()
@@ -199,12 +205,21 @@ impl Pulls for Secret {
 }
 
 impl Pulls for PartialObjectMeta<Secret> {
-    /// The grants that bring their key in it.
+    /// The grants that bring their key in it, and the pools that bring a license.
     async fn changed(&self, world: &World, triggers: &Triggers) {
         let name = ObjectName::of(self);
         for grant in world.grants.state_filter(|grant| compile::key_secret(grant).as_ref() == Some(&name)) {
             triggers.grant(&ObjectName::of(&*grant)).await;
             triggers.pool(&ObjectName::of_pool_of(&grant)).await;
+        }
+        let named = |pool: &LicensePool| {
+            let mut references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
+            references.any(|reference| compile::license_secret(pool, reference) == name)
+        };
+        let pools = world.pools.state_filter(named);
+        let products: BTreeSet<&str> = pools.iter().map(|pool| pool.spec.product.as_str()).collect();
+        for product in products {
+            triggers.pools_licensed_for(world, product).await;
         }
     }
 }

@@ -21,13 +21,14 @@ use tracing::{info, warn};
 
 use data::DataDir;
 pub use data::DataError;
-use pools::Pools;
+use pools::{Pools, Sources};
 
 use super::admin::AdminService;
 use super::store::file::FileStoreError;
 use super::tls::{ServerTls, TlsError};
 use super::watch::{Changes, WatchError};
 use super::{ListenError, Parts, Service, listen};
+use crate::vendor_keys::VendorKeysError;
 
 /// A full disk may have been cleared by then.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -39,6 +40,8 @@ pub struct Config {
     pub manifests: PathBuf,
     /// Directory for keys, bindings and ledgers.
     pub data: PathBuf,
+    /// File of the vendors whose licenses count; None: none do.
+    pub vendor_keys: Option<PathBuf>,
     /// Client port.
     pub listen: SocketAddr,
     /// Port for /livez, /readyz and /metrics; None: not served.
@@ -61,6 +64,9 @@ pub enum StartError {
     /// Watching the manifests.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// The file of vendors' keys.
+    #[error(transparent)]
+    VendorKeys(#[from] VendorKeysError),
     /// A port.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -107,7 +113,8 @@ pub async fn run(
     let (keyring, mut rotate_at) = data.keyring()?;
     let service = Service::new(Parts::of_machine(keyring, None));
     let mut changes = Changes::below(&[&config.manifests])?;
-    let mut pools = Pools::new(config.manifests.clone(), data, service.clone(), address, host.clone());
+    let sources = Sources { manifests: config.manifests.clone(), vendor_keys: config.vendor_keys.clone() };
+    let mut pools = Pools::new(sources, data, service.clone(), address, host.clone());
     pools.start()?;
 
     let end = CancellationToken::new();
@@ -126,6 +133,7 @@ pub async fn run(
             () = stop.cancelled() => break,
             () = changes.next() => pools.reload(),
             Some(()) = hangup.recv() => pools.reload(),
+            () = until(pools.next_change) => pools.time_passed(),
             () = until(rotate_at) => match pools.data.keyring() {
                 Ok((keyring, next)) => {
                     service.licensing.keys.replace(keyring);
@@ -159,8 +167,12 @@ pub async fn run(
 
 async fn until(time: Timestamp) {
     // In steps, since timers do not count suspend.
-    while Timestamp::now() < time {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+    loop {
+        let left = time.duration_since(Timestamp::now());
+        if left.is_negative() || left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.unsigned_abs().min(Duration::from_secs(60))).await;
     }
 }
 

@@ -9,25 +9,61 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use genie_ledger::{Holder, Nonce, Role};
+use jiff::{SignedDuration, Timestamp};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::StartError;
 use super::data::{DataDir, DataError};
-use crate::compile::{self, ObjectName, manifests};
+use crate::api::LicensePool;
+use crate::compile::manifests::{self, Loaded};
+use crate::compile::{self, Licensing, ObjectName};
+use crate::license::document::{Place, TrustedKeys, fingerprint};
 use crate::license::{LedgerId, PlanView};
 use crate::server::admin::AdminService;
 use crate::server::pool::Pool;
 use crate::server::store::file::{FileStore, FileStoreError};
 use crate::server::{MAX_OBSERVATIONS, Served, Service};
+use crate::vendor_keys::{self, VendorKeysError};
 
+/// See machine-id(5).
+const MACHINE_ID: &str = "/etc/machine-id";
 /// How long the first line waits for every pool to be in force.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What is read, again and again.
+pub(super) struct Sources {
+    /// Directory of manifests.
+    pub(super) manifests: PathBuf,
+    /// File of the vendors whose licenses count.
+    pub(super) vendor_keys: Option<PathBuf>,
+}
+
+/// What was read last that could be used.
+#[derive(Default)]
+struct Known {
+    loaded: Loaded,
+    trust: TrustedKeys,
+}
+
+/// What follows from it at one moment.
+struct Read {
+    views: Vec<PlanView>,
+    problems: Vec<String>,
+    /// What is to be told of licenses.
+    findings: Vec<String>,
+    next_change: Option<Timestamp>,
+}
+
 /// The pools of the manifest directory, as they are served.
 pub(super) struct Pools {
-    manifests: PathBuf,
+    sources: Sources,
+    known: Known,
+    /// When licenses allow something else by time alone.
+    pub(super) next_change: Timestamp,
+    /// This machine, as licenses name it.
+    fingerprint: Option<String>,
     pub(super) data: DataDir,
     service: Service,
     address: SocketAddr,
@@ -38,7 +74,7 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new(
-        manifests: PathBuf,
+        sources: Sources,
         data: DataDir,
         service: Service,
         address: SocketAddr,
@@ -53,7 +89,10 @@ impl Pools {
             started: Default::default(),
         };
         Self {
-            manifests,
+            sources,
+            known: Known::default(),
+            next_change: Timestamp::MAX,
+            fingerprint: std::fs::read_to_string(MACHINE_ID).ok().and_then(|id| fingerprint(&id)),
             data,
             service,
             address,
@@ -65,16 +104,20 @@ impl Pools {
 
     /// Serves what can be served, and reports the rest; nothing at all is an error.
     pub(super) fn start(&mut self) -> Result<(), StartError> {
-        let (views, problems) = self.read()?;
-        if views.is_empty() {
-            let problems = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-            return Err(StartError::Nothing { path: self.manifests.clone(), problems });
+        let known = self.load()?;
+        let read = self.compile(&known)?;
+        if read.views.is_empty() {
+            let problems = read.problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            return Err(StartError::Nothing { path: self.sources.manifests.clone(), problems });
         }
-        for problem in &problems {
+        self.known = known;
+        self.next_change = read.next_change.unwrap_or(Timestamp::MAX);
+        let told: Vec<String> = read.problems.into_iter().chain(read.findings).collect();
+        for problem in &told {
             warn!("{problem}");
         }
-        self.note(problems);
-        for view in views {
+        self.note(told);
+        for view in read.views {
             self.begin(view)?;
         }
         self.publish();
@@ -84,18 +127,48 @@ impl Pools {
     /// Puts changed manifests in force, all or nothing: where one is broken, what was meant by the others is unsure,
     /// and a pool that seems gone may be in the broken file. So everything stays as it is, and the problems are told.
     pub(super) fn reload(&mut self) {
-        let (views, problems) = match self.read() {
+        let known = match self.load() {
+            Ok(known) => known,
+            Err(error) => {
+                return warn!(%error, "the manifests were not read again; everything stays as it is");
+            }
+        };
+        let read = match self.compile(&known) {
             Ok(read) => read,
             Err(error) => {
                 return warn!(%error, "the manifests were not read again; everything stays as it is");
             }
         };
-        if !problems.is_empty() {
-            for problem in &problems {
+        if !read.problems.is_empty() {
+            for problem in &read.problems {
                 warn!("{problem}");
             }
             warn!("the changed manifests are not in force; everything stays as it is until they are mended");
-            return self.note(problems);
+            return self.note(read.problems);
+        }
+        self.known = known;
+        self.put(read);
+        info!(pools = self.served.len(), "manifests read again");
+    }
+
+    /// A license began or ended: what was read last says something else now, whatever the files have become.
+    pub(super) fn time_passed(&mut self) {
+        let known = std::mem::take(&mut self.known);
+        match self.compile(&known) {
+            Ok(read) => self.put(read),
+            Err(error) => {
+                warn!(%error, "a license began or ended, and that is not in force; trying again in a minute");
+                self.next_change = Timestamp::now() + SignedDuration::from_mins(1);
+            }
+        }
+        self.known = known;
+    }
+
+    /// Puts in force what was compiled.
+    fn put(&mut self, Read { views, findings, next_change, .. }: Read) {
+        self.next_change = next_change.unwrap_or(Timestamp::MAX);
+        for finding in &findings {
+            warn!("{finding}");
         }
         let gone: Vec<LedgerId> =
             self.served.keys().filter(|id| !views.iter().any(|view| view.ledger == **id)).cloned().collect();
@@ -115,14 +188,17 @@ impl Pools {
                 }
             }
         }
-        self.note(Vec::new());
+        self.note(findings);
         self.publish();
-        info!(pools = self.served.len(), "manifests read again");
     }
 
-    /// Reads and compiles the manifests; makes missing keys, and writes the bindings.
-    fn read(&self) -> Result<(Vec<PlanView>, Vec<String>), DataError> {
-        let loaded = manifests::load(&[&self.manifests]);
+    fn load(&self) -> Result<Known, VendorKeysError> {
+        let trust = vendor_keys::read(self.sources.vendor_keys.as_deref())?;
+        Ok(Known { loaded: manifests::load(&[&self.sources.manifests]), trust })
+    }
+
+    /// Compiles what was read, for this moment; makes missing keys, and writes the bindings.
+    fn compile(&self, Known { loaded, trust }: &Known) -> Result<Read, DataError> {
         let mut keys = BTreeMap::new();
         for grant in &loaded.grants {
             let name = ObjectName::of(&grant.object);
@@ -132,7 +208,20 @@ impl Pools {
             };
             keys.extend(key.map(|key| (name, key)));
         }
-        let compiled = manifests::compile_all(&loaded, |grant| keys.get(grant).map(compile::hash));
+        let place = Place::Here { cluster: None, host: self.fingerprint.as_deref() };
+        let licensing = Licensing { trust, place, now: Timestamp::now() };
+        let in_force: BTreeMap<&LedgerId, Arc<PlanView>> =
+            self.served.iter().map(|(id, served)| (id, served.pool.view())).collect();
+        let before = |pool: &LicensePool| {
+            let (namespace, product) = (ObjectName::of(pool).namespace, pool.spec.product.as_str());
+            let id = LedgerId { namespace: namespace.into(), product: product.into() };
+            in_force.get(&id).map(|view| &view.plan)
+        };
+        let made = |grant: &ObjectName| keys.get(grant).map(compile::hash);
+        let compiled = manifests::compile_all(loaded, &licensing, made, before);
+        let changes = compiled.pools.iter().filter_map(|pool| pool.compiled.licensed.as_ref()?.next_change());
+        let next_change = changes.min();
+        let findings = compiled.findings.iter().map(ToString::to_string).collect();
         let mut problems: Vec<String> = compiled.problems.iter().map(ToString::to_string).collect();
         let mut views = Vec::new();
         for pool in compiled.pools {
@@ -148,7 +237,7 @@ impl Pools {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        Ok((views, problems))
+        Ok(Read { views, problems, findings, next_change })
     }
 
     /// Where clients of this machine's bindings are sent.

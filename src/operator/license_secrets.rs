@@ -1,0 +1,122 @@
+//! License documents that pools name, and the UID of this cluster, to which they may be bound. The watch over all Secrets
+//! holds no contents, so a document is read once for each version of its Secret, and what it says is kept here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::OnceCell;
+
+use super::{
+    error::ApiError,
+    world::{World, get},
+    writer::deadline,
+};
+use crate::{
+    api::{LicensePool, LicenseSecretRef},
+    compile::{ObjectName, ReadLicense, license_secret, read_license},
+    license::document::TrustedKeys,
+};
+
+/// The namespace by whose UID a cluster is known.
+const CLUSTER: &str = "kube-system";
+
+/// A Secret, and the key inside of it.
+type Place = (ObjectName, Option<String>);
+
+/// See the module. Holds one entry for each Secret and key that a pool names.
+pub struct LicenseSecrets {
+    client: Client,
+    trust: TrustedKeys,
+    known: Mutex<HashMap<Place, Known>>,
+    cluster: OnceCell<Option<String>>,
+}
+
+struct Known {
+    /// Of the Secret.
+    version: Option<String>,
+    license: ReadLicense,
+}
+
+impl LicenseSecrets {
+    /// Reads by `client`; `trust` says whose licenses count.
+    pub fn new(client: Client, trust: TrustedKeys) -> Self {
+        Self { client, trust, known: Mutex::default(), cluster: OnceCell::new() }
+    }
+
+    /// Whose licenses count.
+    pub fn trust(&self) -> &TrustedKeys {
+        &self.trust
+    }
+
+    /// What the Secrets of a pool hold, in the order of its spec.
+    pub async fn of(&self, world: &Arc<World>, pool: &LicensePool) -> Result<Vec<ReadLicense>, ApiError> {
+        let mut all = Vec::with_capacity(pool.spec.licenses.len());
+        for license in &pool.spec.licenses {
+            all.push(self.one(world, pool, &license.secret_ref).await?);
+        }
+        Ok(all)
+    }
+
+    async fn one(
+        &self,
+        world: &Arc<World>,
+        pool: &LicensePool,
+        reference: &LicenseSecretRef,
+    ) -> Result<ReadLicense, ApiError> {
+        let secret = license_secret(pool, reference);
+        let Some(meta) = get(&world.any_secrets, &secret.namespace, &secret.name) else {
+            return Ok(read_license(reference, None, &self.trust));
+        };
+        let (place, version) = ((secret, reference.key.clone()), meta.resource_version());
+        if let Some(known) = self.lock().get(&place).filter(|known| known.version == version) {
+            return Ok(known.license.clone());
+        }
+        let (namespace, name) = (&place.0.namespace, &place.0.name);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read = deadline(api.get_opt(name)).await;
+        let read = read.map_err(|error| ApiError::at::<Secret>("read", namespace, name, error))?;
+        let license = read_license(reference, read.as_ref(), &self.trust);
+        let named = |(secret, key): &Place| {
+            !world
+                .pools
+                .state_filter(|pool| {
+                    let references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
+                    let mut named = references.filter(|one| one.key == *key);
+                    named.any(|one| license_secret(pool, one) == *secret)
+                })
+                .is_empty()
+        };
+        let mut known = self.lock();
+        known.retain(|place, _| named(place));
+        known.insert(place, Known { version, license: license.clone() });
+        Ok(license)
+    }
+
+    /// The UID of the namespace kube-system; None: this operator may not read it, and then no license that is bound to a
+    /// cluster counts.
+    pub async fn cluster(&self) -> Result<Option<&str>, ApiError> {
+        let read = || async {
+            let api: Api<Namespace> = Api::all(self.client.clone());
+            match deadline(api.get_metadata(CLUSTER)).await {
+                Ok(namespace) => Ok(namespace.uid()),
+                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
+                    tracing::warn!(
+                        reason = status.message,
+                        "the UID of this cluster cannot be read: no license that is bound to a cluster counts"
+                    );
+                    Ok(None)
+                }
+                Err(error) => Err(ApiError::at::<Namespace>("read", "", CLUSTER, error)),
+            }
+        };
+        self.cluster.get_or_try_init(read).await.map(Option::as_deref)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
