@@ -21,6 +21,8 @@ pub(crate) const GRANTS: [(&str, &str); 2] = [("a", "key-a"), ("b", "key-b")];
 pub(crate) const FEATURE: &str = "render";
 /// States of the Lease that a watch that begins anew may still show.
 const PAST: usize = 8;
+/// As in the store of a cluster: a Lease that was left alone for so long may be one of the past.
+const STALE: Duration = Duration::from_secs(20);
 /// The longest for which anything may be out that was in force before a restore.
 const OWED: Duration = Duration::from_secs(80);
 
@@ -105,6 +107,7 @@ struct Watch {
 #[derive(Clone)]
 pub(crate) struct Snapshot {
     lease: Option<ObservedLease>,
+    renewed: Option<True>,
     ledger: Option<Record>,
     plan: Plan,
     keys: MacKeys,
@@ -123,6 +126,8 @@ pub(crate) struct Api {
     versions: u64,
     leases: u64,
     lease: Option<ObservedLease>,
+    /// When it was last written.
+    renewed: Option<True>,
     past: Vec<Option<ObservedLease>>,
     ledger: Option<ObservedLedger>,
     /// The last record of each generation: what a backup may hold.
@@ -148,6 +153,7 @@ impl Api {
             versions: 0,
             leases: 0,
             lease: None,
+            renewed: None,
             past: Vec::new(),
             ledger: None,
             backups: Vec::new(),
@@ -173,6 +179,7 @@ impl Api {
 
     fn make_lease(&mut self) {
         self.leases += 1;
+        self.renewed = None;
         let uid = format!("lease-{}", self.leases).into();
         let lease =
             ObservedLease { uid, version: self.next_version(), record: LeaseRecord::default(), stale: false };
@@ -209,17 +216,17 @@ impl Api {
     pub(crate) fn snapshot(&self, pods: BTreeMap<usize, Host>) -> Snapshot {
         let ledger = self.record().cloned();
         let (lease, plan, keys) = (self.lease.clone(), self.plan.clone(), self.keys.clone());
-        Snapshot { lease, ledger, plan, keys, pods }
+        Snapshot { lease, renewed: self.renewed, ledger, plan, keys, pods }
     }
 
     /// Sets all objects but pods back, under versions that go on.
     pub(crate) fn set_back(&mut self, to: &Snapshot, now: True) {
-        let Snapshot { lease, ledger, plan, keys, pods: _ } = to.clone();
+        let Snapshot { lease, renewed, ledger, plan, keys, pods: _ } = to.clone();
         self.owed = (self.caps(now), now + OWED);
         let lease = lease.map(|lease| ObservedLease { version: self.next_version(), ..lease });
         self.set_lease(lease);
         self.ledger = Some(ObservedLedger { version: self.next_version(), record: ledger });
-        (self.plan, self.keys) = (plan, keys);
+        (self.plan, self.keys, self.renewed) = (plan, keys, renewed);
     }
 
     /// The process that the ledger names as its owner.
@@ -227,19 +234,25 @@ impl Api {
         Some(self.record()?.holder.started.0)
     }
 
-    fn apply(&mut self, request: &StoreRequest, broken: Option<Broken>) -> StoreReply {
+    /// The Lease as a server sees it.
+    fn lease(&self, now: True) -> Option<ObservedLease> {
+        let stale = self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) > STALE);
+        self.lease.clone().map(|lease| ObservedLease { stale, ..lease })
+    }
+
+    fn apply(&mut self, now: True, request: &StoreRequest, broken: Option<Broken>) -> StoreReply {
         match request {
-            StoreRequest::ReadLease => StoreReply::Lease(self.lease.clone()),
+            StoreRequest::ReadLease => StoreReply::Lease(self.lease(now)),
             StoreRequest::ReadLedger => StoreReply::Ledger(self.ledger.clone()),
             StoreRequest::WriteLease { expect, record } => {
                 let any = broken == Some(Broken::LeaseUnversioned);
                 match self.lease.clone().filter(|lease| any || lease.version == *expect) {
                     Some(lease) => {
                         let version = self.next_version();
+                        self.renewed = Some(now);
                         self.set_lease(Some(ObservedLease {
                             version: version.clone(),
                             record: record.clone(),
-                            stale: false,
                             ..lease
                         }));
                         StoreReply::Written { version }
@@ -266,7 +279,7 @@ impl Api {
 impl World {
     /// What the API server does with a request, and tells those who watch.
     pub(crate) fn carry_out(&self, request: &StoreRequest) -> StoreReply {
-        let reply = lock(&self.api).apply(request, self.broken);
+        let reply = lock(&self.api).apply(self.now(), request, self.broken);
         if matches!(reply, StoreReply::Written { .. }) {
             match request {
                 StoreRequest::WriteLease { .. } => self.tell(Kind::Lease),
@@ -331,7 +344,7 @@ impl World {
         let (sender, changes) = mpsc::unbounded_channel();
         let mut api = lock(&self.api);
         api.watches.push(Watch { kind, sender, last: self.now() });
-        (seen(&api, kind), changes)
+        (seen(&api, kind, self.now()), changes)
     }
 
     /// What a watch that begins anew may show first: a state of the Lease that is no more.
@@ -342,7 +355,7 @@ impl World {
 
     pub(crate) fn tell(&self, kind: Kind) {
         let mut api = lock(&self.api);
-        let seen = seen(&api, kind);
+        let seen = seen(&api, kind, self.now());
         let now = self.now();
         api.watches.retain_mut(|watch| {
             if watch.kind != kind {
@@ -356,9 +369,9 @@ impl World {
     }
 }
 
-fn seen(api: &Api, kind: Kind) -> Seen {
+fn seen(api: &Api, kind: Kind, now: True) -> Seen {
     match kind {
-        Kind::Lease => Seen::Lease(api.lease.clone()),
+        Kind::Lease => Seen::Lease(api.lease(now)),
         Kind::Ledger => Seen::Ledger(api.ledger.clone()),
         Kind::Plan => Seen::Plan(api.plan.clone()),
         Kind::Keys => Seen::Keys(api.keys.clone()),

@@ -95,6 +95,23 @@ fn an_owner_that_sees_its_ledger_set_back_writes_it_again() {
 }
 
 #[test]
+fn an_owner_whose_ledger_is_set_back_to_an_earlier_owner_stops_at_once() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let before = bench.store.record().clone();
+    let mut b = bench.replica("b", pool_of(1));
+    bench.take_over(&mut b);
+    set_back(&mut bench, before);
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    bench.pump(&mut b);
+    assert_eq!(
+        b.role(),
+        Role::Stopped(StopReason::Fenced),
+        "not when its recovery ends, for another one to begin"
+    );
+}
+
+#[test]
 fn a_late_sight_of_its_own_ledger_makes_an_owner_look_and_write_nothing() {
     let mut bench = Bench::new();
     let mut a = bench.owner("a", pool_of(1));
