@@ -69,7 +69,7 @@ controlplane: ## Tests against a real API server, started for them (tests/contro
 e2e: ## Tests with real pods: on KUBECONFIG's cluster, or on nodes of its own (root on Debian)
 	tools/e2e.sh
 
-e2e-long: ## With pods of its own: etcd and API server restarted, set back (known to fail), and away for ten minutes; half an hour
+e2e-long: ## With pods of its own: the API server is away for ten minutes; half an hour
 	tools/e2e.sh --ignored --nocapture
 
 image: ## The container image, with buildah

@@ -30,7 +30,7 @@ use config::Config;
 use search::{Order, search};
 
 /// Most states of one search in a plain test run, and in a long one (under 1 GB).
-const MOST: (usize, usize) = (250_000, 20_000_000);
+const MOST: (usize, usize) = (100_000, 20_000_000);
 
 fn long() -> bool {
     std::env::var("GENIE_MODEL").is_ok_and(|set| set == "long")
