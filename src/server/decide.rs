@@ -1,7 +1,8 @@
 //! Has a seat operation decided by its owner, wherever that is: here, at another replica, or after a takeover.
 //!
 //! A call that finds no owner waits, and is tried again under its operation id as soon as another owner is known,
-//! until its caller's deadline. What waits is bounded.
+//! until its caller's deadline. What waits is bounded. A replica that is cut off from the store as well says so at once:
+//! another one may know the owner.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ impl Licensing {
             let again_at = match known {
                 Owner::Here => continue,
                 Owner::Unknown => deadline,
+                Owner::OutOfSight => return Err(words::unavailable(&pool, words::TAKEOVER_RETRY)),
                 Owner::At(holder) => {
                     tokio::select! {
                         biased;

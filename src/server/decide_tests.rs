@@ -10,7 +10,7 @@ use genie_proto::v1::{CheckinRequest, CheckoutRequest, CheckoutResponse, Code, R
 use tokio::time::{Instant, sleep};
 
 use super::super::sim::machine::Host;
-use super::super::sim::network::Fate;
+use super::super::sim::network::{Fate, Party};
 use super::super::sim::node::Process;
 use super::super::sim::world::{World, lock};
 use super::super::sim::{key, quiet};
@@ -109,6 +109,26 @@ async fn a_call_that_comes_while_nobody_decides_is_answered_after_the_takeover()
     assert_eq!(other.pool.role(), Role::Owner);
     assert!(asked.elapsed() > Duration::from_secs(5), "it waited for the end of the Lease");
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_lost_the_pool_and_does_not_reach_the_store_sends_its_callers_away_at_once() {
+    let (world, owner, other) = pair(1).await;
+    let answer = checkout(&owner, 1, 1, PATIENCE).await;
+    let session = granted(&answer).session.clone();
+    world.cut(Party::Pod(owner.pod), Party::Api, PATIENCE * 2);
+    until(|| (other.pool.role() == Role::Owner).then_some(())).await;
+    let renew = |session: &str, number| RenewRequest {
+        session: session.to_owned(),
+        operation_id: uuid::Uuid::from_u128(number).to_string(),
+        client: None,
+    };
+    let renewed = other.service.licensing.renew(renew(&session, 2), within(&other, PATIENCE)).await;
+    let newer = renewed.expect("an answer").session;
+    let asked = Instant::now();
+    let answer = owner.service.licensing.renew(renew(&newer, 3), within(&owner, PATIENCE)).await;
+    assert_eq!(answer.expect_err("nobody decides here").retry_after(), Some(words::TAKEOVER_RETRY));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

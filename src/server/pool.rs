@@ -3,6 +3,7 @@
 //! Takes client calls (any task) and store events (its driver's task); nothing awaits with the lock held.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) enum Owner {
     Here,
     At(Holder),
     Unknown,
+    /// The store does not answer: other replicas may know.
+    OutOfSight,
 }
 
 /// See the module.
@@ -72,6 +75,8 @@ struct Inner {
     waiters: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// Requests that the driver has not fetched yet: at most one for the Lease and one for the ledger.
     outbox: Vec<(RequestId, StoreRequest)>,
+    /// The store gave no answer to the last request.
+    out_of_touch: bool,
     /// When the driver will wake by itself.
     armed: Option<BootInstant>,
 }
@@ -80,7 +85,11 @@ impl Inner {
     fn owner(&self) -> Owner {
         match self.replica.role() {
             Role::Owner => Owner::Here,
-            _ => self.replica.known_owner().cloned().map_or(Owner::Unknown, Owner::At),
+            _ => match self.replica.known_owner() {
+                Some(holder) => Owner::At(holder.clone()),
+                None if self.out_of_touch => Owner::OutOfSight,
+                None => Owner::Unknown,
+            },
         }
     }
 
@@ -110,6 +119,7 @@ impl Pool {
             ended: VecDeque::new(),
             waiters: BTreeMap::new(),
             outbox: Vec::new(),
+            out_of_touch: false,
             armed: None,
         };
         Self {
@@ -145,16 +155,16 @@ impl Pool {
         deadline: BootInstant,
     ) -> Answer {
         let waiting = self.change(|inner, now| match inner.replica.checkout(now, request) {
-            Outcome::Answer(answer) => Err(answer),
+            Outcome::Answer(answer) => ControlFlow::Break(answer),
             Outcome::Wait(ticket) => {
                 let (sender, receiver) = oneshot::channel();
                 inner.waiters.insert(ticket, sender);
-                Ok(Waiting { pool: self, ticket, receiver })
+                ControlFlow::Continue(Waiting { pool: self, ticket, receiver })
             }
         });
         let mut waiting = match waiting {
-            Ok(waiting) => waiting,
-            Err(answer) => return answer,
+            ControlFlow::Continue(waiting) => waiting,
+            ControlFlow::Break(answer) => return answer,
         };
         let unavailable = Answer::Unavailable { retry_after: Duration::from_secs(1) };
         match self.clock.by(deadline, &mut waiting.receiver).await {
@@ -238,7 +248,10 @@ impl Pool {
         if let StoreReply::Ledger(Some(ledger)) = &reply {
             self.note_holder(ledger);
         }
-        self.change(|inner, now| inner.replica.reply(now, request, reply));
+        self.change(|inner, now| {
+            inner.out_of_touch = reply == StoreReply::Unknown;
+            inner.replica.reply(now, request, reply);
+        });
     }
 
     pub(super) fn observe(&self, observation: Observation) {
