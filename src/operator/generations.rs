@@ -15,8 +15,8 @@ use crate::compile::ObjectName;
 /// Far above any real number of ledgers; of more, the plan and the status alone remember.
 const MOST: usize = 10_000;
 /// An owner that lives finds its ledger set back within seconds and writes its newest record again; after that it is taken
-/// for gone.
-const HEALED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+/// for gone. Shorter than others leave its Lease alone.
+const HEALED_WITHIN: SignedDuration = SignedDuration::from_secs(8);
 
 /// See the module. Outlives the terms of a leader.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub struct Least {
 struct Known {
     least: u64,
     newest: Option<(u64, Nonce, u64)>,
-    /// The ledger shows an older record of the same owner since then.
+    /// The ledger shows something else than the newest record of its generation since then.
     behind: Option<Timestamp>,
 }
 
@@ -47,22 +47,36 @@ impl Known {
         match newest {
             Some((newest, ..)) if *newest > generation => return None,
             // Two owners of one generation: what the first promised is lost.
-            Some((_, nonce, _)) if *nonce != record.holder.nonce => self.least = generation + 1,
+            Some((_, nonce, _)) if *nonce != record.holder.nonce => {
+                self.behind.get_or_insert(now);
+                self.raise(generation + 1);
+            }
             Some((.., newest)) if seq < *newest => {
                 let until = *self.behind.get_or_insert(now) + HEALED_WITHIN;
                 if now < until {
                     return Some(until);
                 }
-                self.least = generation + 1;
+                self.raise(generation + 1);
             }
-            // Who took a ledger over while it was set back took too little for promised.
-            None if self.behind.is_some() => self.least = generation + 1,
+            // Who took a ledger over while it was set back, and was not told of it, took too little for promised. Who was
+            // told leaves a generation out.
+            None if self.behind.is_some() && self.follows(generation) => self.raise(generation + 1),
             _ => {}
         }
         if newest.is_none_or(|(_, nonce, newest)| *nonce == record.holder.nonce && *newest <= seq) {
             (self.newest, self.behind) = (Some((generation, record.holder.nonce.clone(), seq)), None);
         }
         None
+    }
+}
+
+impl Known {
+    fn raise(&mut self, least: u64) {
+        self.least = self.least.max(least);
+    }
+
+    fn follows(&self, generation: u64) -> bool {
+        self.newest.as_ref().is_some_and(|(newest, ..)| newest + 1 == generation)
     }
 }
 
@@ -137,24 +151,40 @@ mod tests {
         assert_eq!(all.saw(1, 0, Some((3, "a", 9))), (3, 0));
         assert_eq!(all.saw(2, 0, Some((2, "z", 5))), (3, 0), "set back to before it");
         assert_eq!(all.saw(3, 0, Some((3, "b", 6))), (4, 0), "and taken over from there");
-        assert_eq!(all.saw(4, 4, Some((5, "c", 7))), (5, 0));
+        assert_eq!(all.saw(4, 4, Some((5, "c", 7))), (5, 0), "who was told leaves a generation out");
         assert_eq!(all.saw(5, 5, Some((5, "c", 8))), (5, 0));
+    }
+
+    #[test]
+    fn who_takes_over_from_a_second_owner_before_it_was_told_is_below_the_least_too() {
+        let all = Watched::new();
+        all.saw(1, 0, Some((3, "a", 9)));
+        assert_eq!(all.saw(2, 0, Some((3, "b", 6))), (4, 0));
+        assert_eq!(all.saw(3, 4, Some((4, "c", 7))), (5, 0));
+        assert_eq!(all.saw(4, 5, Some((6, "d", 8))), (6, 0));
+    }
+
+    #[test]
+    fn the_least_never_falls() {
+        let all = Watched::new();
+        assert_eq!(all.saw(1, 10, Some((5, "a", 9))), (10, 0));
+        assert_eq!(all.saw(2, 10, Some((5, "b", 9))), (10, 0));
     }
 
     #[test]
     fn an_owner_has_time_to_write_again_what_was_set_back() {
         let all = Watched::new();
         all.saw(1, 0, Some((3, "a", 9)));
-        assert_eq!(all.saw(10, 0, Some((3, "a", 7))), (3, 15));
-        assert_eq!(all.saw(14, 0, Some((3, "a", 8))), (3, 15), "an older one yet");
+        assert_eq!(all.saw(10, 0, Some((3, "a", 7))), (3, 18));
+        assert_eq!(all.saw(14, 0, Some((3, "a", 8))), (3, 18), "an older one yet");
         assert_eq!(all.saw(14, 0, Some((3, "a", 9))), (3, 0), "it is mended");
-        assert_eq!(all.saw(20, 0, Some((3, "a", 7))), (3, 25), "another time");
-        assert_eq!(all.saw(25, 0, Some((3, "a", 7))), (4, 0), "it is not");
+        assert_eq!(all.saw(20, 0, Some((3, "a", 7))), (3, 28), "another time");
+        assert_eq!(all.saw(28, 0, Some((3, "a", 7))), (4, 0), "it is not");
         assert_eq!(
-            all.saw(26, 4, Some((5, "b", 8))),
-            (6, 0),
-            "or the next owner was quicker than what was said"
+            all.saw(29, 4, Some((4, "b", 8))),
+            (5, 0),
+            "the next owner was quicker than what was said"
         );
-        assert_eq!(all.saw(27, 6, Some((7, "c", 9))), (7, 0));
+        assert_eq!(all.saw(30, 5, Some((6, "c", 9))), (6, 0), "and the one after it was told");
     }
 }

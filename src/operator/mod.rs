@@ -22,6 +22,7 @@ mod metrics;
 mod names;
 mod out_of_service;
 mod pool;
+mod remember;
 mod time;
 mod world;
 mod writer;
@@ -92,7 +93,13 @@ pub async fn run(
     let election = Election::new(client.clone(), &settings.own_namespace, settings.identity.clone());
     health.set_ready(true);
     let generations = Arc::new(Generations::default());
-    while let Some(term) = election.lead(&stop).await {
+    let wait = async || {
+        tokio::select! {
+            term = election.lead(&stop) => term,
+            never = remember::remember(client.clone(), settings.namespace.as_deref(), &generations) => match never {},
+        }
+    };
+    while let Some(term) = wait().await {
         metrics.leading(true);
         // Dropped at the end of the term in the middle of whatever it does: each write stands for itself.
         tokio::select! {

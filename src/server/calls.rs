@@ -169,6 +169,7 @@ impl Licensing {
         };
         if pool.role() != Role::Owner {
             // Not judged here: this replica's plan may be older than the owner's.
+            pool.note(&claim);
             return Ok(Attempt::Elsewhere(pool));
         }
         let view = pool.view();

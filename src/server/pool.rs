@@ -183,6 +183,11 @@ impl Pool {
         self.answered(|inner, now| inner.replica.renew(now, claim, operation, meta))
     }
 
+    /// A token was shown here and is not decided on here.
+    pub(crate) fn note(&self, claim: &Claim) {
+        self.change(|inner, _| inner.replica.note_token(claim));
+    }
+
     /// Says who holds a session that was taken over without anybody saying so.
     pub(crate) fn describe(&self, session: SessionId, client: Client) {
         self.change(|inner, _| {

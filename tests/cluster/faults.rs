@@ -61,7 +61,7 @@ const FAULTS: [Fault; 7] = [
         bounds: Bounds::new(TAKEOVER, TAKEOVER, TAKEOVER + RECOVERY),
     },
     // It goes on for those who reach it, and another takes over. When it learns of that by a token of the next generation,
-    // it keeps callers waiting, since it does not see whom to pass them on to: who meets it three times running may lose.
+    // it sends callers away, since it does not see whom to pass them on to: who meets it again and again may lose.
     Fault {
         name: "cut-from-api",
         replicas: 3,

@@ -149,6 +149,9 @@ impl<M> Replica<M> {
             && self.owner.as_ref().is_none_or(|(generation, _)| record.generation >= *generation)
         {
             let same = self.owner.as_ref().is_some_and(|(generation, _)| *generation == record.generation);
+            if same && self.owner.as_ref().is_some_and(|(_, holder)| holder.nonce != record.holder.nonce) {
+                self.shown = self.shown.max(Generation(record.generation.0.saturating_add(1)));
+            }
             self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
             // A table of an earlier generation than the ledger's is good for nothing any more.
@@ -283,8 +286,9 @@ impl<M> Replica<M> {
         }
     }
 
-    /// What a verified token shows of generations.
-    fn note_token(&mut self, claim: &Claim) {
+    /// A verified token was shown to this replica: what it says of generations is remembered, also by one that does not
+    /// decide (R5, R11).
+    pub fn note_token(&mut self, claim: &Claim) {
         let two_owners = self.owner.as_ref().is_some_and(|(generation, holder)| {
             *generation == claim.generation && holder.nonce.issuer() != claim.issuer
         });

@@ -54,7 +54,7 @@ impl<M> Seats<M> {
             limits,
             sessions: Sessions::new(),
             ended: BTreeSet::new(),
-            granted: Tally::default(),
+            granted: Tally(SessionId::first_of(issuer)),
         }
     }
 

@@ -63,9 +63,14 @@ pub struct OperationId(pub u128);
 pub struct SessionId(pub u64);
 
 impl SessionId {
-    /// 44 bits last 5 years at 100,000 checkouts a second; the 20 bits left for the generation come
+    /// Half of 44 bits lasts 2 years at 100,000 checkouts a second; the 20 bits left for the generation come
     /// round after a million takeovers, when no token of the first is valid any more.
     const COUNTER_BITS: u32 = 44;
+
+    /// Where an owner begins to count: two owners of one generation (R11) must not give out the same ids. In the lower half.
+    pub(crate) fn first_of(issuer: Issuer) -> u64 {
+        u64::from(issuer.0) << (Self::COUNTER_BITS - 1 - u32::BITS)
+    }
 
     /// The id of the `counter`-th session of `origin`, or None when the counter is used up.
     pub fn new(origin: Generation, counter: u64) -> Option<Self> {

@@ -169,7 +169,7 @@ fn tokens_of_every_owner_name_it() {
     let names = [b.me(), c.me()].map(|me| me.nonce.issuer());
     assert_eq!([claim.issuer, other.issuer], names);
     assert_ne!(names[0], names[1]);
-    assert_eq!(claim.session, other.session, "which their sessions alone do not tell");
+    assert_ne!(claim.session, other.session, "and their sessions are never taken for each other");
 }
 
 #[test]

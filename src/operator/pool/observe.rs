@@ -108,9 +108,11 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
     }
     let terminating = world.is_terminating(&name.namespace);
     let (live, now) = (live(world, &pool, &name), Timestamp::now());
+    // Before anything is waited for: another look at the same ledger would come in between.
+    let least = least(ctx, &pool, &live, terminating, now);
     let licensed = licensed(ctx, &pool, now).await?;
     Ok(Observed {
-        least: least(ctx, &pool, &live, terminating, now),
+        least,
         ended: ctx.out_of_service.ended(world, live.plan.as_deref(), live.ledger.as_deref()).await?,
         neighbors: world.pools_in(&name.namespace),
         grants,
