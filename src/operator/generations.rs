@@ -43,8 +43,8 @@ struct Known {
 impl Known {
     fn saw(&mut self, record: &Record, now: Timestamp) -> Option<Timestamp> {
         let (generation, seq) = (record.generation.0, record.seq);
-        let newest = self.newest.as_ref().filter(|(newest, ..)| *newest >= generation);
-        match newest {
+        let newest = self.newest.clone().filter(|(newest, ..)| *newest >= generation);
+        match &newest {
             Some((newest, ..)) if *newest > generation => return None,
             // Two owners of one generation: what the first promised is lost.
             Some((_, nonce, _)) if *nonce != record.holder.nonce => {
@@ -63,7 +63,7 @@ impl Known {
             None if self.behind.is_some() && self.follows(generation) => self.raise(generation + 1),
             _ => {}
         }
-        if newest.is_none_or(|(_, nonce, newest)| *nonce == record.holder.nonce && *newest <= seq) {
+        if newest.is_none_or(|(_, nonce, newest)| nonce == record.holder.nonce && newest <= seq) {
             (self.newest, self.behind) = (Some((generation, record.holder.nonce.clone(), seq)), None);
         }
         None
