@@ -1,7 +1,7 @@
 //! A pool's license documents → what they allow in sum, and what is to be told of each. Pure.
 //!
-//! Which vendors' keys count is not the pool's to say ([`TrustedKeys`]). A license counts in one pool only, the oldest
-//! that lists it, so a copy in another namespace adds no seat.
+//! Which vendors' keys count is not the pool's to say ([`TrustedKeys`]). A license counts in one pool only, that of its
+//! newest document, so a copy in another namespace adds no seat.
 
 mod cap;
 mod reason;
@@ -43,8 +43,16 @@ pub struct Licensing<'a> {
     pub now: Timestamp,
 }
 
-/// The pool in which each license counts, by vendor and id; see [`holders`].
-pub type Holders = BTreeMap<(String, String), ObjectName>;
+/// The pool in which each license counts now; see [`holders`].
+#[derive(Clone, Debug, Default)]
+pub struct Holders {
+    pools: BTreeMap<Identity, ObjectName>,
+    /// When that may be another one, by time alone.
+    changes: BTreeMap<Identity, Timestamp>,
+}
+
+/// Product, vendor and id of a license. Its renewals have the same.
+type Identity = (String, String, String);
 
 /// What the licenses of a pool say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +65,8 @@ pub struct Licensed {
     pub(super) window: Option<Validity>,
     /// When the last license of a feature ends; None: never.
     pub(super) feature_ends: BTreeMap<String, Option<Timestamp>>,
+    /// When one of them may count in another pool than now.
+    pub(super) moves: Option<Timestamp>,
     /// When this was judged.
     pub(super) now: Timestamp,
 }
@@ -69,7 +79,7 @@ impl Licensed {
 
     /// The next moment at which they allow something else.
     pub fn next_change(&self) -> Option<Timestamp> {
-        self.terms.changes.first().map(|change| change.at)
+        self.terms.changes.first().map(|change| change.at).into_iter().chain(self.moves).min()
     }
 
     /// The next moment at which one of them, or a feature of one, ends.
@@ -118,22 +128,42 @@ fn why(error: DocumentError) -> LicenseReason {
     }
 }
 
-/// Of all pools with what their Secrets hold: in which of them each license counts. The oldest has it.
-pub fn holders<'a>(pools: impl IntoIterator<Item = (&'a LicensePool, &'a [ReadLicense])>) -> Holders {
+/// Of all pools with what their Secrets hold: in which of them each license counts. That is where its newest document
+/// is that has begun, if it counts at all here and now; of several such pools the oldest.
+pub fn holders<'a>(
+    pools: impl IntoIterator<Item = (&'a LicensePool, &'a [ReadLicense])>,
+    licensing: &Licensing<'_>,
+) -> Holders {
     let mut pools: Vec<_> = pools.into_iter().collect();
     pools.sort_by_cached_key(|(pool, _)| age(*pool));
-    let mut holders = Holders::new();
+    let mut of_product: BTreeMap<&str, (Vec<Verified>, Vec<&LicensePool>)> = BTreeMap::new();
     for (pool, documents) in pools {
-        let licenses = documents.iter().flatten().map(Verified::license);
-        for license in licenses.filter(|license| license.product == pool.spec.product) {
-            holders.entry(identity(license)).or_insert_with(|| ObjectName::of(pool));
+        let product = pool.spec.product.as_str();
+        for document in documents.iter().flatten().filter(|one| one.license().product == product) {
+            let (documents, listed_by) = of_product.entry(product).or_default();
+            documents.push(document.clone());
+            listed_by.push(pool);
+        }
+    }
+    let (now, mut holders) = (licensing.now, Holders::default());
+    for (documents, listed_by) in of_product.into_values() {
+        let states = states(&documents, now, licensing.place);
+        for ((document, pool), state) in documents.iter().zip(listed_by).zip(states) {
+            let license = document.license();
+            if state.counts() {
+                holders.pools.insert(identity(license), ObjectName::of(pool));
+            }
+            for moment in window::moments(license).filter(|moment| *moment > now) {
+                let next = holders.changes.entry(identity(license)).or_insert(moment);
+                *next = moment.min(*next);
+            }
         }
     }
     holders
 }
 
-fn identity(license: &License) -> (String, String) {
-    (license.vendor.clone(), license.id.clone())
+fn identity(license: &License) -> Identity {
+    (license.product.clone(), license.vendor.clone(), license.id.clone())
 }
 
 /// What the licenses of `pool` say, with `documents` in the order of its spec; None: it needs none, and has none.
@@ -156,7 +186,7 @@ pub fn licensed(
     let (mut verified, mut places, mut findings) = (Vec::new(), Vec::new(), Vec::new());
     let secret = |index: usize| spec.licenses.get(index).map(|one| (index, one.secret_ref.name.clone()));
     for (index, document) in documents.iter().enumerate() {
-        match document.clone().and_then(|license| usable(pool, license, holders)) {
+        match document.clone().and_then(|license| usable(pool, license, holders, licensing)) {
             Ok(license) => {
                 verified.push(license);
                 places.push(index);
@@ -169,6 +199,8 @@ pub fn licensed(
         let reason = standing(license.license(), state);
         findings.extend(reason.map(|reason| LicenseFinding { secret: secret(*index), reason }));
     }
+    let listed = documents.iter().flatten().map(|document| identity(document.license()));
+    let moves = listed.filter_map(|license| holders.changes.get(&license).copied()).min();
     findings.sort_by_key(|finding| finding.secret.as_ref().map(|(index, _)| *index));
     Some(Licensed {
         findings,
@@ -176,18 +208,28 @@ pub fn licensed(
         window: window::window(&verified, licensing.place, now)
             .or_else(|| window::past(&verified, licensing.place, now)),
         feature_ends: feature_ends(&verified, licensing),
+        moves,
         now,
     })
 }
 
-fn usable(pool: &LicensePool, license: Verified, holders: &Holders) -> ReadLicense {
-    let product = &license.license().product;
-    if *product != pool.spec.product {
-        return Err(LicenseReason::OtherProduct(product.clone()));
+fn usable(
+    pool: &LicensePool,
+    document: Verified,
+    holders: &Holders,
+    licensing: &Licensing<'_>,
+) -> ReadLicense {
+    let license = document.license();
+    if license.product != pool.spec.product {
+        return Err(LicenseReason::OtherProduct(license.product.clone()));
     }
-    match holders.get(&identity(license.license())) {
-        Some(holder) if *holder != ObjectName::of(pool) => Err(LicenseReason::InUse(holder.clone())),
-        _ => Ok(license),
+    let alone = states(std::slice::from_ref(&document), licensing.now, licensing.place);
+    match holders.pools.get(&identity(license)) {
+        // What would not count in any pool says why by itself.
+        _ if !alone.into_iter().any(State::counts) => Ok(document),
+        Some(holder) if *holder == ObjectName::of(pool) => Ok(document),
+        Some(holder) => Err(LicenseReason::InUse(holder.clone())),
+        None => Err(LicenseReason::Replaced),
     }
 }
 

@@ -56,9 +56,7 @@ pub enum LicenseReason {
     )]
     Elsewhere(String),
     /// Another pool has it.
-    #[error(
-        "its license counts in LicensePool {0} already, which came first: give this pool a license of its own"
-    )]
+    #[error("its license counts in LicensePool {0}: give this pool a license of its own")]
     InUse(ObjectName),
     /// It begins later.
     #[error("its license begins on {0}")]

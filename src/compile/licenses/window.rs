@@ -48,7 +48,8 @@ pub(super) fn past(licenses: &[Verified], place: Place<'_>, now: Timestamp) -> O
     Some(validity(None, Some((over, over))))
 }
 
-fn moments(license: &License) -> impl Iterator<Item = Timestamp> {
+/// When a license begins, ends, and counts no more.
+pub(super) fn moments(license: &License) -> impl Iterator<Item = Timestamp> {
     [Some(license.not_before), license.not_after, license.over_at()].into_iter().flatten()
 }
 

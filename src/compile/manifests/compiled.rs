@@ -53,7 +53,8 @@ pub fn compile_all<'a>(
     }
     let documents: BTreeMap<&ObjectName, Vec<ReadLicense>> =
         pools.iter().map(|(name, pool)| (name, documents(loaded, &pool.object, licensing))).collect();
-    let holders = holders(pools.iter().map(|(name, pool)| (&pool.object, &*documents[name])));
+    let listings = pools.iter().map(|(name, pool)| (&pool.object, &*documents[name]));
+    let holders = holders(listings, licensing);
     let mut all = CompiledManifests { problems: loaded.problems.clone(), ..CompiledManifests::default() };
     for (name, pool) in &pools {
         let input = PoolInput {

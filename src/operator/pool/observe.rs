@@ -151,7 +151,7 @@ async fn licensed(ctx: &Context, pool: &LicensePool, now: Timestamp) -> Result<O
     let cluster = if own.is_empty() { None } else { ctx.license_secrets.cluster().await? };
     let place = Place::Here { cluster, host: None };
     let licensing = Licensing { trust: ctx.license_secrets.trust(), place, now };
-    let holders = compile::holders(documents.iter().map(|(pool, read)| (&**pool, &**read)));
+    let holders = compile::holders(documents.iter().map(|(pool, read)| (&**pool, &**read)), &licensing);
     Ok(compile::licensed(pool, &own, &holders, &licensing))
 }
 
