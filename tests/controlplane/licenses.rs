@@ -83,6 +83,7 @@ async fn a_replaced_secret_counts_at_once_and_what_is_not_the_vendors_counts_not
 
     place.patch::<LicensePool>("cad", json!({ "spec": { "licenses": null } })).await.unwrap();
     until_told(&place, "False", "LicenseRequired", 0).await;
+    assert!(until_seats(&place, 0).await.spec.revoked, "what was taken away is not lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,8 +50,8 @@ impl Capped {
     }
 }
 
-/// Caps `spec`. `before` is the plan in force: where licenses are missing or refused all at once, sessions go on by it,
-/// until the end that it knows.
+/// Caps `spec`. `before` is the plan in force: where nothing counts because a license was lost, sessions go on by it,
+/// until the end that it knows. A license that was taken away, or counts elsewhere, leaves nothing to go on by.
 pub fn cap(spec: &LicensePoolSpec, licensed: &Licensed, before: Option<&SeatPlanSpec>) -> Capped {
     let mut capped = Capped::uncapped(spec.clone());
     let own = spec.validity.clone().unwrap_or_default();
@@ -66,7 +66,8 @@ pub fn cap(spec: &LicensePoolSpec, licensed: &Licensed, before: Option<&SeatPlan
     capped.unlicensed = true;
     capped.spec.seats = Some(0);
     capped.spec.suspend = true;
-    let kept = before.filter(|plan| !plan.revoked && running(&plan.validity, licensed.now));
+    let lost = licensed.findings.iter().any(|finding| finding.reason.is_loss());
+    let kept = before.filter(|plan| lost && !plan.revoked && running(&plan.validity, licensed.now));
     let validity =
         kept.map(|plan| both(&own, &plan.validity)).or(window).filter(|validity| !is_empty(validity));
     capped.revoked = validity.is_none();

@@ -83,6 +83,20 @@ pub enum LicenseReason {
 }
 
 impl LicenseReason {
+    /// Whether it says of a Secret that what was in it may be good still, but cannot be read.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing(_)
+                | Self::TooLarge
+                | Self::Malformed
+                | Self::NotUnderstood
+                | Self::UntrustedKey
+                | Self::KeyOfOtherProduct(_)
+                | Self::WrongSignature
+        )
+    }
+
     /// In CamelCase, for the condition and its event.
     pub fn reason(&self) -> &'static str {
         match self {

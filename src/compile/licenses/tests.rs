@@ -289,6 +289,34 @@ fn where_licenses_are_lost_sessions_go_on_until_the_end_that_was_known_and_nobod
 }
 
 #[test]
+fn a_license_that_is_taken_away_or_counts_elsewhere_leaves_nothing_to_go_on_by() {
+    let vendor = Vendor::new();
+    let document =
+        vendor.issue("id: one, product: cad, seats: 10, validity: {notAfter: '2026-09-01T00:00:00Z'}");
+    let listing = listing(1, "");
+    let licensed_before = vendor.compiled(&listing, &[&document], NOW).plan.unwrap();
+    let revoked = |pool: &LicensePool, documents: &[&str]| {
+        let compiled = vendor.with(pool, documents, NOW, Some(&licensed_before), &[]);
+        let reasons = compiled.licensed.unwrap().findings;
+        (compiled.plan.unwrap().revoked, reasons[0].reason.reason())
+    };
+    assert_eq!(revoked(&listing, &["lost"]), (false, "Malformed"));
+    assert_eq!(revoked(&pool("cad", "{product: cad, seats: 10}"), &[]), (true, "LicenseRequired"));
+    let elsewhere = vendor
+        .issue("id: one, product: cad, seats: 10, binding: {cluster: 11111111-2222-4333-8444-555555555555}");
+    assert_eq!(revoked(&listing, &[&elsewhere]), (true, "Elsewhere"));
+    assert_eq!(revoked(&listing, &[&vendor.issue("product: cae, seats: 10")]), (true, "OtherProduct"));
+
+    let (holder, read) =
+        (pool("a", "{product: cad, licenses: [{secretRef: {name: a}}]}"), [vendor.read(&document)]);
+    let holders = holders([(&holder, &read[..]), (&listing, &read[..])], &vendor.at(NOW));
+    let licensed = licensed(&listing, &read, &holders, &vendor.at(NOW));
+    assert_eq!(licensed.as_ref().unwrap().findings[0].reason, LicenseReason::InUse(ObjectName::of(&holder)));
+    let input = PoolInput { licensed, before: Some(&licensed_before), ..PoolInput::new(&listing) };
+    assert!(compile(&input, &[]).plan.unwrap().revoked);
+}
+
+#[test]
 fn a_renewal_that_begins_as_the_other_ends_leaves_no_gap_for_sessions() {
     let vendor = Vendor::new();
     let old = vendor.issue("id: a, product: cad, seats: 10, validity: {notAfter: '2026-09-01T00:00:00Z'}");
