@@ -353,6 +353,24 @@ fn the_grace_period_is_that_of_the_license_that_lasts_longest() {
 }
 
 #[test]
+fn a_grace_period_that_outlasts_a_valid_license_does_not_hide_its_end() {
+    let vendor = Vendor::new();
+    let old = vendor.issue(
+        "id: a, product: cad, seats: 10, validity: {notAfter: '2026-01-31T00:00:00Z', gracePeriod: 8760h}",
+    );
+    let valid = vendor.issue("id: b, product: cad, seats: 5, validity: {notAfter: '2026-07-01T00:00:00Z'}");
+    let at = |now: &str| {
+        let validity = vendor.compiled(&listing(2, ""), &[&old, &valid], now).plan.unwrap().validity;
+        let end = validity.not_after.as_ref().unwrap().0.to_string();
+        (end, window::over(&validity).unwrap().to_string())
+    };
+    let over = || "2027-01-31T00:00:00Z".to_owned();
+    assert_eq!(at(NOW), ("2026-07-01T00:00:00Z".to_owned(), over()));
+    assert_eq!(at("2026-01-02T00:00:00Z"), ("2026-07-01T00:00:00Z".to_owned(), over()));
+    assert_eq!(at("2026-07-01T00:00:00Z"), ("2026-01-31T00:00:00Z".to_owned(), over()));
+}
+
+#[test]
 fn grants_lose_what_no_license_covers_and_nothing_else() {
     let vendor = Vendor::new();
     let document = vendor.issue("product: cad, seats: 10, features: [{name: draw}]");

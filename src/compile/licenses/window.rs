@@ -23,7 +23,7 @@ pub(super) fn window(licenses: &[Verified], place: Place<'_>, now: Timestamp) ->
         let ends = licenses.iter().zip(states).filter(|(_, state)| **state == State::Grace);
         ends.filter_map(|(license, _)| license.license().not_after).max()
     };
-    // The end is where the last stretch without a valid one begins.
+    // The end is where the last stretch without a valid one begins; where it has begun, that of the last one in grace.
     let from = begin.unwrap_or(now);
     let (mut ended, mut over) = (None, None);
     for moment in std::iter::once(from).chain(all.range(from..).copied().filter(|moment| *moment > from)) {
@@ -31,7 +31,7 @@ pub(super) fn window(licenses: &[Verified], place: Place<'_>, now: Timestamp) ->
         if states.contains(&State::Valid) {
             ended = None;
         } else if states.contains(&State::Grace) {
-            ended = ended.or(in_grace(&states));
+            ended = ended.or_else(|| if moment > from { Some(moment) } else { in_grace(&states) });
         } else {
             over = Some(moment);
             break;
