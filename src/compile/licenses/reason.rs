@@ -59,7 +59,9 @@ pub enum LicenseReason {
     #[error("its license counts in LicensePool {0}: give this pool a license of its own")]
     InUse(ObjectName),
     /// It begins later.
-    #[error("its license begins on {0}")]
+    #[error(
+        "its license begins on {0}: keep the one that counts until then in another Secret, and list both"
+    )]
     NotYetValid(Timestamp),
     /// It has ended.
     #[error("its license ended on {0}: ask for a renewal, and put it into this Secret")]
