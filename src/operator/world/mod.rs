@@ -4,6 +4,7 @@
 //! kube's `Controller` runs a watch of its own for each kind that it owns; here two controllers need the same kinds and
 //! their contents, so the watches stand apart and feed `applier`, the part below `Controller`.
 
+mod seen;
 mod triggers;
 mod watch;
 

@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc;
 
-use super::World;
+use super::{World, seen::Seen};
 use crate::{
     api::{LicenseGrant, LicensePool, SeatLedger, SeatPlan},
     compile::{self, ObjectName},
@@ -47,6 +47,7 @@ pub struct Triggers {
     grants: mpsc::Sender<ObjectRef<LicenseGrant>>,
     ledgers: mpsc::Sender<ObjectRef<SeatLedger>>,
     board: Arc<Board>,
+    seen: Arc<Seen>,
 }
 
 impl Triggers {
@@ -55,7 +56,7 @@ impl Triggers {
         let (pools, pool_queue) = mpsc::channel(QUEUE);
         let (grants, grant_queue) = mpsc::channel(QUEUE);
         let (ledgers, ledger_queue) = mpsc::channel(QUEUE);
-        (Self { pools, grants, ledgers, board }, pool_queue, grant_queue, ledger_queue)
+        (Self { pools, grants, ledgers, board, seen: Arc::default() }, pool_queue, grant_queue, ledger_queue)
     }
 
     /// A pool is to be looked at.
@@ -78,6 +79,7 @@ impl Triggers {
 
     pub(super) async fn everything(&self, world: &World) {
         for pool in world.pools.state() {
+            self.seen.is_news(&pool);
             self.pool(&ObjectName::of(&*pool)).await;
         }
         for grant in world.grants.state() {
@@ -97,6 +99,18 @@ impl Triggers {
     /// Names of plans, ledgers and Leases are those of products, which may have changed pools.
     async fn pools_of_product(&self, world: &World, namespace: Option<String>, product: &str) {
         self.pools_where(world, |pool| pool.namespace() == namespace && pool.spec.product == product).await;
+    }
+
+    /// The pool, and those that share its product or its servers.
+    async fn near(&self, world: &World, pool: &LicensePool) {
+        self.pool(&ObjectName::of(pool)).await;
+        let group = &pool.spec.server.group;
+        let related = |other: &LicensePool| {
+            other.namespace() == pool.namespace()
+                && (other.spec.product == pool.spec.product
+                    || (group.is_some() && other.spec.server.group == *group))
+        };
+        self.pools_where(world, related).await;
     }
 
     /// A license counts in one pool, so what one of them lists may matter to each.
@@ -136,17 +150,12 @@ pub(super) trait Pulls: Sized + Sync {
 }
 
 impl Pulls for LicensePool {
-    /// The pool, and those that share its product or its servers; in other namespaces those that may hold its licenses.
+    /// What is near, and in other namespaces the pools that may list its licenses: to them only its spec matters.
     async fn changed(&self, world: &World, triggers: &Triggers) {
-        triggers.pool(&ObjectName::of(self)).await;
-        triggers.pools_licensed_for(world, &self.spec.product).await;
-        let group = &self.spec.server.group;
-        let related = |pool: &LicensePool| {
-            pool.namespace() == self.namespace()
-                && (pool.spec.product == self.spec.product
-                    || (group.is_some() && pool.spec.server.group == *group))
-        };
-        triggers.pools_where(world, related).await;
+        triggers.near(world, self).await;
+        if triggers.seen.is_news(self) {
+            triggers.pools_licensed_for(world, &self.spec.product).await;
+        }
     }
 
     async fn deleted(&self, world: &World, triggers: &Triggers) {
@@ -157,7 +166,9 @@ impl Pulls for LicensePool {
             triggers.grant(grant).await;
         }
         triggers.ledger(&name.namespace, &self.spec.product).await;
-        self.changed(world, triggers).await;
+        triggers.near(world, self).await;
+        triggers.seen.forget(&name);
+        triggers.pools_licensed_for(world, &self.spec.product).await;
     }
 }
 
