@@ -38,7 +38,8 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     }
     let trust = vendor_keys::read(args.vendor_keys.as_deref()).map_err(Failure::configuration)?;
     // Where they will count is not known here.
-    let licensing = Licensing { trust: &trust, place: Place::Anywhere, now: Timestamp::now() };
+    let licensing =
+        Licensing { trust: &trust, place: Place::Anywhere, now: Timestamp::now(), cluster_unknown: false };
     let mut compiled = compile_all(&load(&args.paths), &licensing, |_| None, |_| None);
     compiled.problems.append(&mut compiled.findings);
     compiled.problems.sort();

@@ -32,7 +32,12 @@ fn checked(import: &Import) -> CompiledManifests {
     fs::write(dir.path().join("imported.yaml"), import.yaml().unwrap()).unwrap();
     let trust = crate::license::document::TrustedKeys::default();
     let place = crate::license::document::Place::Anywhere;
-    let licensing = crate::compile::Licensing { trust: &trust, place, now: jiff::Timestamp::now() };
+    let licensing = crate::compile::Licensing {
+        trust: &trust,
+        place,
+        now: jiff::Timestamp::now(),
+        cluster_unknown: false,
+    };
     let compiled = compile_all(&load(&[dir.path()]), &licensing, |_| None, |_| None);
     assert!(compiled.problems.is_empty(), "{:?}\n{}", compiled.problems, import.yaml().unwrap());
     compiled

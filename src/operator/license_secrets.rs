@@ -3,12 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{Api, Client, ResourceExt};
-use tokio::sync::OnceCell;
+use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     error::ApiError,
@@ -32,7 +31,7 @@ pub struct LicenseSecrets {
     client: Client,
     trust: TrustedKeys,
     known: Mutex<HashMap<Place, Known>>,
-    cluster: OnceCell<Option<String>>,
+    cluster: OnceLock<String>,
 }
 
 struct Known {
@@ -44,7 +43,7 @@ struct Known {
 impl LicenseSecrets {
     /// Reads by `client`; `trust` says whose licenses count.
     pub fn new(client: Client, trust: TrustedKeys) -> Self {
-        Self { client, trust, known: Mutex::default(), cluster: OnceCell::new() }
+        Self { client, trust, known: Mutex::default(), cluster: OnceLock::new() }
     }
 
     /// Whose licenses count.
@@ -98,22 +97,24 @@ impl LicenseSecrets {
 
     /// The UID of the namespace kube-system; None: this operator may not read it, and then no license that is bound to a
     /// cluster counts.
-    pub async fn cluster(&self) -> Result<Option<&str>, ApiError> {
-        let read = || async {
-            let api: Api<Namespace> = Api::all(self.client.clone());
-            match deadline(api.get_metadata(CLUSTER)).await {
-                Ok(namespace) => Ok(namespace.uid()),
-                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
-                    tracing::warn!(
-                        reason = status.message,
-                        "the UID of this cluster cannot be read: no license that is bound to a cluster counts"
-                    );
-                    Ok(None)
-                }
-                Err(error) => Err(ApiError::at::<Namespace>("read", "", CLUSTER, error)),
+    pub async fn cluster(&self, world: &World) -> Result<Option<String>, ApiError> {
+        let watched = world.namespaces.get(&ObjectRef::new(CLUSTER)).and_then(|namespace| namespace.uid());
+        if let Some(uid) = watched.or_else(|| self.cluster.get().cloned()) {
+            return Ok(Some(uid));
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        match deadline(api.get_metadata(CLUSTER)).await {
+            Ok(namespace) => Ok(namespace.uid().map(|uid| self.cluster.get_or_init(|| uid).clone())),
+            Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
+                let reason = status.message;
+                tracing::warn!(
+                    reason,
+                    "the UID of this cluster cannot be read: no license that is bound to it counts"
+                );
+                Ok(None)
             }
-        };
-        self.cluster.get_or_try_init(read).await.map(Option::as_deref)
+            Err(error) => Err(ApiError::at::<Namespace>("read", "", CLUSTER, error)),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Known>> {

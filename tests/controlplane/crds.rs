@@ -71,8 +71,12 @@ async fn the_quickstart_is_accepted_as_it_is() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/quickstart");
     let loaded = load(&[root]);
     let trust = TrustedKeys::default();
-    let licensing =
-        Licensing { trust: &trust, place: document::Place::Anywhere, now: jiff::Timestamp::now() };
+    let licensing = Licensing {
+        trust: &trust,
+        place: document::Place::Anywhere,
+        now: jiff::Timestamp::now(),
+        cluster_unknown: false,
+    };
     assert_eq!(compile_all(&loaded, &licensing, |_| None, |_| None).problems, []);
     for mut pool in loaded.pools.into_iter().map(|pool| pool.object) {
         pool.metadata.namespace = Some(place.namespace.clone());

@@ -21,8 +21,8 @@ use super::{ObjectName, conflicts::age, keys::value};
 use crate::{
     api::{LicensePool, LicenseSecretRef, Validity},
     license::document::{
-        Document, DocumentError, Event, JwsError, License, Place, State, Terms, TrustedKeys, Verified,
-        states, terms,
+        Binding, Document, DocumentError, Event, JwsError, License, Place, State, Terms, TrustedKeys,
+        Verified, states, terms,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Licensing<'a> {
     pub place: Place<'a>,
     /// When.
     pub now: Timestamp,
+    /// The place is a cluster whose UID cannot be read.
+    pub cluster_unknown: bool,
 }
 
 /// The pool in which each license counts now; see [`holders`].
@@ -196,7 +198,7 @@ pub fn licensed(
     }
     for ((index, license), state) in places.iter().zip(&verified).zip(states(&verified, now, licensing.place))
     {
-        let reason = standing(license.license(), state);
+        let reason = standing(license.license(), state, licensing);
         findings.extend(reason.map(|reason| LicenseFinding { secret: secret(*index), reason }));
     }
     let listed = documents.iter().flatten().map(|document| identity(document.license()));
@@ -234,7 +236,7 @@ fn usable(
 }
 
 /// What is to be told of a license that is good in itself.
-fn standing(license: &License, state: State) -> Option<LicenseReason> {
+fn standing(license: &License, state: State, licensing: &Licensing<'_>) -> Option<LicenseReason> {
     match (state, license.not_after, &license.binding) {
         (State::NotYetValid, ..) => Some(LicenseReason::NotYetValid(license.not_before)),
         (State::Replaced, ..) => Some(LicenseReason::Replaced),
@@ -242,6 +244,9 @@ fn standing(license: &License, state: State) -> Option<LicenseReason> {
         (State::Grace, Some(ended), _) => {
             let until = license.over_at().unwrap_or(ended);
             Some(LicenseReason::Grace { ended, until })
+        }
+        (State::Elsewhere, _, Some(Binding::Cluster(uid))) if licensing.cluster_unknown => {
+            Some(LicenseReason::ClusterUnknown(uid.clone()))
         }
         (State::Elsewhere, _, Some(binding)) => Some(LicenseReason::Elsewhere(binding.to_string())),
         _ => None,

@@ -55,6 +55,11 @@ pub enum LicenseReason {
         "its license is bound to {0}, which is not here: ask the vendor for one that is bound to this place"
     )]
     Elsewhere(String),
+    /// For a cluster, and this one may be it.
+    #[error(
+        "its license is bound to cluster {0}, and the UID of this cluster cannot be read: let the operator get the namespace kube-system"
+    )]
+    ClusterUnknown(String),
     /// Another pool has it.
     #[error("its license counts in LicensePool {0}: give this pool a license of its own")]
     InUse(ObjectName),
@@ -85,7 +90,7 @@ pub enum LicenseReason {
 }
 
 impl LicenseReason {
-    /// Whether it says of a Secret that what was in it may be good still, but cannot be read.
+    /// Whether it says that a license may be good still, but cannot be read or judged.
     pub(super) fn is_loss(&self) -> bool {
         matches!(
             self,
@@ -96,6 +101,7 @@ impl LicenseReason {
                 | Self::UntrustedKey
                 | Self::KeyOfOtherProduct(_)
                 | Self::WrongSignature
+                | Self::ClusterUnknown(_)
         )
     }
 
@@ -112,6 +118,7 @@ impl LicenseReason {
             Self::WrongSignature => "WrongSignature",
             Self::OtherProduct(_) => "OtherProduct",
             Self::Elsewhere(_) => "Elsewhere",
+            Self::ClusterUnknown(_) => "ClusterUnknown",
             Self::InUse(_) => "InUse",
             Self::NotYetValid(_) => "NotYetValid",
             Self::Expired(_) => "Expired",

@@ -53,7 +53,7 @@ impl Vendor {
 
     fn at<'a>(&'a self, now: &str) -> Licensing<'a> {
         let place = Place::Here { cluster: Some(HERE), host: None };
-        Licensing { trust: &self.1, place, now: now.parse().unwrap() }
+        Licensing { trust: &self.1, place, now: now.parse().unwrap(), cluster_unknown: false }
     }
 
     fn compiled(&self, pool: &LicensePool, documents: &[&str], now: &str) -> Compiled {
@@ -314,6 +314,24 @@ fn a_license_that_is_taken_away_or_counts_elsewhere_leaves_nothing_to_go_on_by()
     assert_eq!(licensed.as_ref().unwrap().findings[0].reason, LicenseReason::InUse(ObjectName::of(&holder)));
     let input = PoolInput { licensed, before: Some(&licensed_before), ..PoolInput::new(&listing) };
     assert!(compile(&input, &[]).plan.unwrap().revoked);
+}
+
+#[test]
+fn where_the_uid_of_the_cluster_cannot_be_read_that_is_told_and_sessions_go_on() {
+    let vendor = Vendor::new();
+    let bound = format!("product: cad, seats: 1, binding: {{cluster: {HERE}}}");
+    let (pool, read) = (listing(1, ""), [vendor.read(&vendor.issue(&bound))]);
+    let before = vendor.compiled(&pool, &[&vendor.issue(&bound)], NOW).plan.unwrap();
+    let told = |cluster_unknown| {
+        let place = Place::Here { cluster: None, host: None };
+        let licensing = Licensing { place, cluster_unknown, ..vendor.at(NOW) };
+        let licensed = licensed(&pool, &read, &holders([(&pool, &read[..])], &licensing), &licensing);
+        let reason = licensed.as_ref().unwrap().findings[0].reason.reason();
+        let input = PoolInput { licensed, before: Some(&before), ..PoolInput::new(&pool) };
+        (reason, compile(&input, &[]).plan.unwrap().revoked)
+    };
+    assert_eq!(told(true), ("ClusterUnknown", false));
+    assert_eq!(told(false), ("Elsewhere", true));
 }
 
 #[test]

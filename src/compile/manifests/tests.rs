@@ -35,7 +35,12 @@ impl Dir {
 fn compile(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<crate::api::PlanKey>) -> CompiledManifests {
     let trust = crate::license::document::TrustedKeys::default();
     let place = crate::license::document::Place::Anywhere;
-    let licensing = crate::compile::Licensing { trust: &trust, place, now: jiff::Timestamp::now() };
+    let licensing = crate::compile::Licensing {
+        trust: &trust,
+        place,
+        now: jiff::Timestamp::now(),
+        cluster_unknown: false,
+    };
     compile_all(loaded, &licensing, made, |_| None)
 }
 

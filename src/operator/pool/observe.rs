@@ -15,8 +15,8 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     api::{LicenseGrant, LicensePool, PlanKey, SeatLedger, SeatPlan},
-    compile::{self, GrantReason, Licensed, Licensing, ObjectName},
-    license::document::Place,
+    compile::{self, GrantReason, Licensed, Licensing, ObjectName, ReadLicense},
+    license::document::{Binding, Place},
     operator::{
         context::Context,
         error::ApiError,
@@ -148,9 +148,14 @@ async fn licensed(ctx: &Context, pool: &LicensePool, now: Timestamp) -> Result<O
         documents.push((other.clone(), ctx.license_secrets.of(&ctx.world, &other).await?));
     }
     let own = ctx.license_secrets.of(&ctx.world, pool).await?;
-    let cluster = if own.is_empty() { None } else { ctx.license_secrets.cluster().await? };
-    let place = Place::Here { cluster, host: None };
-    let licensing = Licensing { trust: ctx.license_secrets.trust(), place, now };
+    let is_bound = |read: &ReadLicense| {
+        read.as_ref().is_ok_and(|one| matches!(one.license().binding, Some(Binding::Cluster(_))))
+    };
+    let bound = documents.iter().any(|(_, read)| read.iter().any(is_bound)) || own.iter().any(is_bound);
+    let cluster = if bound { ctx.license_secrets.cluster(&ctx.world).await? } else { None };
+    let place = Place::Here { cluster: cluster.as_deref(), host: None };
+    let cluster_unknown = bound && cluster.is_none();
+    let licensing = Licensing { trust: ctx.license_secrets.trust(), place, now, cluster_unknown };
     let holders = compile::holders(documents.iter().map(|(pool, read)| (&**pool, &**read)), &licensing);
     Ok(compile::licensed(pool, &own, &holders, &licensing))
 }

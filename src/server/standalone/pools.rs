@@ -209,7 +209,7 @@ impl Pools {
             keys.extend(key.map(|key| (name, key)));
         }
         let place = Place::Here { cluster: None, host: self.fingerprint.as_deref() };
-        let licensing = Licensing { trust, place, now: Timestamp::now() };
+        let licensing = Licensing { trust, place, now: Timestamp::now(), cluster_unknown: false };
         let in_force: BTreeMap<&LedgerId, Arc<PlanView>> =
             self.served.iter().map(|(id, served)| (id, served.pool.view())).collect();
         let before = |pool: &LicensePool| {
