@@ -2,7 +2,7 @@
 //! holds no contents, so a document is read once for each version of its Secret, and what it says is kept here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -23,21 +23,15 @@ use crate::{
 /// The namespace by whose UID a cluster is known.
 const CLUSTER: &str = "kube-system";
 
-/// A Secret, and the key inside of it.
-type Place = (ObjectName, Option<String>);
+/// Secrets that are kept before any is looked for that no pool names.
+const FEW: usize = 64;
 
-/// See the module. Holds one entry for each Secret and key that a pool names.
+/// See the module. Holds at most twice as many Secrets as pools name, or a few.
 pub struct LicenseSecrets {
     client: Client,
     trust: TrustedKeys,
-    known: Mutex<HashMap<Place, Known>>,
+    known: Mutex<Known>,
     cluster: OnceLock<String>,
-}
-
-struct Known {
-    /// Of the Secret.
-    version: Option<String>,
-    license: ReadLicense,
 }
 
 impl LicenseSecrets {
@@ -60,6 +54,13 @@ impl LicenseSecrets {
         Ok(all)
     }
 
+    /// What its Secrets held when they were read last.
+    pub fn last_of(&self, pool: &LicensePool) -> Vec<ReadLicense> {
+        let known = self.lock();
+        let references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
+        references.filter_map(|one| known.last(&license_secret(pool, one), &one.key)).collect()
+    }
+
     async fn one(
         &self,
         world: &Arc<World>,
@@ -70,28 +71,22 @@ impl LicenseSecrets {
         let Some(meta) = get(&world.any_secrets, &secret.namespace, &secret.name) else {
             return Ok(read_license(reference, None, &self.trust));
         };
-        let (place, version) = ((secret, reference.key.clone()), meta.resource_version());
-        if let Some(known) = self.lock().get(&place).filter(|known| known.version == version) {
-            return Ok(known.license.clone());
+        let version = meta.resource_version();
+        if let Some(license) = self.lock().get(&secret, &version, &reference.key) {
+            return Ok(license);
         }
-        let (namespace, name) = (&place.0.namespace, &place.0.name);
+        let (namespace, name) = (&secret.namespace, &secret.name);
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let read = deadline(api.get_opt(name)).await;
         let read = read.map_err(|error| ApiError::at::<Secret>("read", namespace, name, error))?;
-        let license = read_license(reference, read.as_ref(), &self.trust);
-        let named = |(secret, key): &Place| {
-            !world
-                .pools
-                .state_filter(|pool| {
-                    let references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
-                    let mut named = references.filter(|one| one.key == *key);
-                    named.any(|one| license_secret(pool, one) == *secret)
-                })
-                .is_empty()
-        };
-        let mut known = self.lock();
-        known.retain(|place, _| named(place));
-        known.insert(place, Known { version, license: license.clone() });
+        // Of all its keys at once: another pool may name another one.
+        let pools = world.pools_in(namespace);
+        let named = pools.iter().flat_map(|pool| &pool.spec.licenses).map(|license| &license.secret_ref);
+        let named = named.filter(|one| one.name == *name);
+        let document = |one: &LicenseSecretRef| read_license(one, read.as_ref(), &self.trust);
+        let mut licenses: BTreeMap<_, _> = named.map(|one| (one.key.clone(), document(one))).collect();
+        let license = licenses.entry(reference.key.clone()).or_insert_with(|| document(reference)).clone();
+        self.lock().put(secret, Kept { version, licenses }, || named_by(world));
         Ok(license)
     }
 
@@ -117,7 +112,101 @@ impl LicenseSecrets {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Place, Known>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The Secrets that pools name.
+fn named_by(world: &World) -> HashSet<ObjectName> {
+    let pools = world.pools.state();
+    let named = |pool: &Arc<LicensePool>| {
+        let references = pool.spec.licenses.iter().map(|license| &license.secret_ref);
+        references.map(|one| license_secret(pool, one)).collect::<Vec<_>>()
+    };
+    pools.iter().flat_map(named).collect()
+}
+
+/// What was read.
+#[derive(Default)]
+struct Known {
+    secrets: HashMap<ObjectName, Kept>,
+    /// How many were left when those went that no pool names.
+    named: usize,
+}
+
+/// Of one Secret.
+struct Kept {
+    version: Option<String>,
+    /// By the key inside of it.
+    licenses: BTreeMap<Option<String>, ReadLicense>,
+}
+
+impl Known {
+    fn get(
+        &self,
+        secret: &ObjectName,
+        version: &Option<String>,
+        key: &Option<String>,
+    ) -> Option<ReadLicense> {
+        self.secrets.get(secret).filter(|kept| kept.version == *version)?.licenses.get(key).cloned()
+    }
+
+    /// Of whatever version.
+    fn last(&self, secret: &ObjectName, key: &Option<String>) -> Option<ReadLicense> {
+        self.secrets.get(secret)?.licenses.get(key).cloned()
+    }
+
+    /// Keeps what was read; where there are twice as many as there were, those of `named` alone are kept.
+    fn put(&mut self, secret: ObjectName, kept: Kept, named: impl FnOnce() -> HashSet<ObjectName>) {
+        self.secrets.insert(secret, kept);
+        if self.secrets.len() > FEW.max(2 * self.named) {
+            let named = named();
+            self.secrets.retain(|secret, _| named.contains(secret));
+            self.named = self.secrets.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::LicenseReason;
+
+    fn secret(number: usize) -> ObjectName {
+        ObjectName { namespace: "cad".into(), name: number.to_string() }
+    }
+
+    fn kept(version: &str, keys: &[&str]) -> Kept {
+        let license = |key: &&str| (Some((*key).to_owned()), Err(LicenseReason::Missing(version.to_owned())));
+        Kept { version: Some(version.into()), licenses: keys.iter().map(license).collect() }
+    }
+
+    #[test]
+    fn one_read_gives_all_keys_of_a_version_and_the_last_one_known_outlives_it() {
+        let mut known = Known::default();
+        known.put(secret(0), kept("1", &["a", "b"]), HashSet::new);
+        let [first, second] = ["1", "2"].map(|version| Some(version.to_owned()));
+        for key in ["a", "b"].map(|key| Some(key.to_owned())) {
+            assert_eq!(known.get(&secret(0), &first, &key), Some(Err(LicenseReason::Missing("1".into()))));
+            assert_eq!(known.get(&secret(0), &second, &key), None);
+            assert_eq!(known.last(&secret(0), &key), Some(Err(LicenseReason::Missing("1".into()))));
+        }
+        assert_eq!(known.get(&secret(0), &first, &None), None);
+    }
+
+    #[test]
+    fn what_no_pool_names_goes_when_there_is_twice_as_much_and_nobody_looks_before() {
+        let (mut known, mut looks) = (Known::default(), Vec::new());
+        for number in 0..1000 {
+            let named = || {
+                looks.push(number);
+                (0..=number).filter(|one| one % 2 == 0).map(secret).collect()
+            };
+            known.put(secret(number), kept("1", &[]), named);
+            assert!(known.secrets.len() <= FEW.max(2 * known.named));
+        }
+        assert!(looks.len() < 20, "{looks:?}");
+        assert!((0..1000).step_by(2).all(|number| known.secrets.contains_key(&secret(number))));
     }
 }

@@ -84,6 +84,11 @@ impl Licensed {
         self.terms.changes.first().map(|change| change.at).into_iter().chain(self.moves).min()
     }
 
+    /// What other pools list may be another then.
+    pub fn look_again(&mut self, at: Timestamp) {
+        self.moves = self.moves.into_iter().chain([at]).min();
+    }
+
     /// The next moment at which one of them, or a feature of one, ends.
     pub fn next_end(&self) -> Option<Timestamp> {
         let is_end =

@@ -19,6 +19,8 @@ mod tests;
 mod trust;
 mod version;
 
+use std::sync::Arc;
+
 pub use host::fingerprint;
 pub use jws::{JwsError, MAX_DOCUMENT};
 pub use key::{KeyError, MAX_KEY, PublicKey, SigningKey};
@@ -39,9 +41,9 @@ const TYPE: &str = "genie-lm-license+jwt";
 /// A license document that nobody has checked.
 pub struct Document<'a>(Jws<'a>);
 
-/// A license that one of the trusted keys has signed.
+/// A license that one of the trusted keys has signed. A clone shares it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verified(License);
+pub struct Verified(Arc<License>);
 
 /// Why a document is refused.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,7 @@ impl<'a> Document<'a> {
     /// What it says, if one of `keys` has signed it.
     pub fn verify(&self, keys: &[PublicKey]) -> Result<Verified, DocumentError> {
         self.0.verify(keys)?;
-        self.unverified().map(Verified)
+        self.unverified().map(|license| Verified(Arc::new(license)))
     }
 }
 

@@ -39,12 +39,12 @@ fn feature(name: &str, version: Option<&str>, seats: Option<u32>, not_after: Opt
 }
 
 fn now(licenses: &[License], second: i64) -> Terms {
-    let verified: Vec<_> = licenses.iter().cloned().map(Verified).collect();
+    let verified: Vec<_> = licenses.iter().cloned().map(Arc::new).map(Verified).collect();
     terms("acme-cad", &verified, at(second), HERE)
 }
 
 fn standing(licenses: &[License], second: i64) -> Vec<State> {
-    let verified: Vec<_> = licenses.iter().cloned().map(Verified).collect();
+    let verified: Vec<_> = licenses.iter().cloned().map(Arc::new).map(Verified).collect();
     states(&verified, at(second), HERE)
 }
 
@@ -82,8 +82,9 @@ fn a_license_that_is_bound_counts_there_only() {
     let bound = |binding| License { binding: Some(binding), ..license("a", 1, 0, None) };
     let cluster = bound(Binding::Cluster(CLUSTER.into()));
     let host = bound(Binding::Hosts(vec!["host1-bbbb".into(), "host1-aaaa".into()]));
-    let counts =
-        |license: &License, place| terms("acme-cad", &[Verified(license.clone())], at(1), place).seats == 1;
+    let counts = |license: &License, place| {
+        terms("acme-cad", &[Verified(license.clone().into())], at(1), place).seats == 1
+    };
     let there = Place::Here { cluster: Some("another"), host: Some("host1-cccc") };
     let nowhere = Place::Here { cluster: None, host: None };
     for license in [cluster, host] {
@@ -191,7 +192,7 @@ proptest! {
             }
         }
         // No license counts twice, and of each id at most one counts.
-        let verified: Vec<_> = licenses.iter().cloned().map(Verified).collect();
+        let verified: Vec<_> = licenses.iter().cloned().map(Arc::new).map(Verified).collect();
         let states = states(&verified, at(second), HERE);
         for id in ["a", "b", "c"] {
             let counted = licenses.iter().zip(&states).filter(|(l, state)| l.id == id && state.counts());

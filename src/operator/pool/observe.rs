@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use genie_client::ActivationKey;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
@@ -26,6 +26,9 @@ use crate::{
         world::{World, get},
     },
 };
+
+/// After what another pool's Secrets hold could not be read.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// A pool and everything that it depends on, at one moment.
 pub struct Observed {
@@ -141,23 +144,36 @@ fn least(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool, now:
 
 /// The licenses of a pool, beside those of all pools that may list them, too.
 async fn licensed(ctx: &Context, pool: &LicensePool, now: Timestamp) -> Result<Option<Licensed>, ApiError> {
-    let mut documents = Vec::new();
-    let product = &pool.spec.product;
-    let rivals = |other: &LicensePool| other.spec.product == *product && !other.spec.licenses.is_empty();
-    for other in ctx.world.pools.state_filter(rivals) {
-        documents.push((other.clone(), ctx.license_secrets.of(&ctx.world, &other).await?));
+    let (secrets, product) = (&ctx.license_secrets, &pool.spec.product);
+    let (mut rivals, mut unread) = (Vec::new(), false);
+    let is_rival = |other: &LicensePool| {
+        other.spec.product == *product
+            && !other.spec.licenses.is_empty()
+            && ObjectName::of(other) != ObjectName::of(pool)
+    };
+    for other in ctx.world.pools.state_filter(is_rival) {
+        // An error is the other pool's to tell; what is known of it counts for now.
+        let read = secrets.of(&ctx.world, &other).await;
+        unread |= read.is_err();
+        let read = read.unwrap_or_else(|_| secrets.last_of(&other));
+        rivals.push((other, read));
     }
-    let own = ctx.license_secrets.of(&ctx.world, pool).await?;
+    let own = secrets.of(&ctx.world, pool).await?;
+    let listed = || rivals.iter().map(|(pool, read)| (&**pool, &**read)).chain([(pool, &*own)]);
     let is_bound = |read: &ReadLicense| {
         read.as_ref().is_ok_and(|one| matches!(one.license().binding, Some(Binding::Cluster(_))))
     };
-    let bound = documents.iter().any(|(_, read)| read.iter().any(is_bound)) || own.iter().any(is_bound);
-    let cluster = if bound { ctx.license_secrets.cluster(&ctx.world).await? } else { None };
+    let bound = listed().any(|(_, read)| read.iter().any(is_bound));
+    let cluster = if bound { secrets.cluster(&ctx.world).await? } else { None };
     let place = Place::Here { cluster: cluster.as_deref(), host: None };
-    let cluster_unknown = bound && cluster.is_none();
-    let licensing = Licensing { trust: ctx.license_secrets.trust(), place, now, cluster_unknown };
-    let holders = compile::holders(documents.iter().map(|(pool, read)| (&**pool, &**read)), &licensing);
-    Ok(compile::licensed(pool, &own, &holders, &licensing))
+    let licensing =
+        Licensing { trust: secrets.trust(), place, now, cluster_unknown: bound && cluster.is_none() };
+    let holders = compile::holders(listed(), &licensing);
+    let mut licensed = compile::licensed(pool, &own, &holders, &licensing);
+    if let Some(licensed) = licensed.as_mut().filter(|_| unread) {
+        licensed.look_again(now + LOOK_AGAIN);
+    }
+    Ok(licensed)
 }
 
 fn ledger_name(pool: &LicensePool) -> ObjectName {
