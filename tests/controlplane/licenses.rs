@@ -7,7 +7,8 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Place, because, conditions_of, message},
+    permissions::token_of_the_deployed_account,
+    support::{Place, another_namespace, because, conditions_of, message},
     vendor::{Vendor, put},
 };
 
@@ -120,6 +121,34 @@ async fn a_license_of_this_cluster_counts_and_one_of_another_does_not() {
     place.delete::<Secret>("one").await;
     let pool = until_told(&place, "False", "LicenseMissing", 0).await;
     assert_eq!(message(&pool, "LicenseValid").matches("Secret ").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_license_goes_where_it_is_listed_and_pools_of_other_namespaces_are_told() {
+    let vendor = Vendor::new();
+    let mut place = Place::alone("moves").await;
+    let token = token_of_the_deployed_account(&place).await;
+    place.trust = vendor.trust();
+    place.start_everywhere(&token);
+    let document = vendor.issue("id: one, seats: 3");
+    put(&place, "one", &document).await;
+    place.pool("cad", listing(&["one"])).await;
+    until_told(&place, "True", "Valid", 3).await;
+
+    let mut other = another_namespace(&place.client, "other", json!({})).await;
+    std::mem::swap(&mut place.namespace, &mut other);
+    put(&place, "one", &document).await;
+    place.pool("cad", listing(&["one"])).await;
+    until_told(&place, "False", "InUse", 0).await;
+
+    std::mem::swap(&mut place.namespace, &mut other);
+    let none = json!({ "spec": { "licenses": null, "seats": 3 } });
+    place.patch::<LicensePool>("cad", none).await.unwrap();
+    until_told(&place, "False", "LicenseRequired", 0).await;
+    let plan = place.until::<SeatPlan>("cad", "lets nobody go on", |plan| plan.spec.revoked).await;
+    assert_eq!(plan.spec.seats, 0);
+    std::mem::swap(&mut place.namespace, &mut other);
+    until_told(&place, "True", "Valid", 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,7 @@ fn everywhere<K: kube::Resource<DynamicType = (), Scope = ClusterResourceScope>>
 }
 
 /// Gives the rights of deploy/ to a ServiceAccount, and its token.
-async fn token_of_the_deployed_account(place: &Place) -> String {
+pub async fn token_of_the_deployed_account(place: &Place) -> String {
     let here = &place.namespace;
     apply(place.api::<ServiceAccount>(), deployed("ServiceAccount", here)).await;
     apply(everywhere::<ClusterRole>(place), deployed("ClusterRole", here)).await;
