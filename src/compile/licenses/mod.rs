@@ -4,6 +4,8 @@
 //! newest document, so a copy in another namespace adds no seat.
 
 mod cap;
+#[cfg(test)]
+mod holder_tests;
 mod reason;
 #[cfg(test)]
 mod tests;
