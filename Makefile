@@ -8,6 +8,8 @@ CARGO := cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug/genie-lm
 CLUSTER := tools/cluster/cluster.sh
+# Many tests wait: for a server, an operator, the end of a seat.
+AT_ONCE := RUST_TEST_THREADS=$(or $(RUST_TEST_THREADS),$(shell echo $$((2 * $$(nproc)))))
 # Tests that a plain `cargo test` leaves out (test = false), since they need a cluster.
 DEEP_TESTS := $(patsubst tests/%/main.rs,--test %,$(wildcard tests/controlplane/main.rs tests/cluster/main.rs))
 
@@ -52,7 +54,7 @@ helm-lint: ## The chart, with the helm that tools/cluster pins
 	PATH="$$(tools/cluster/build.sh control-plane | tail -n 1):$$PATH" helm lint --strict charts/genie-lm
 
 unit: ## Tests that need nothing: unit tests and tests/contract
-	$(CARGO) test --locked --workspace
+	$(AT_ONCE) $(CARGO) test --locked --workspace
 
 model-check: ## The long model check of the seat protocol: states, depth and time of each world; an hour
 	GENIE_MODEL=long CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true $(CARGO) test --locked --release -p genie-ledger \
@@ -64,7 +66,7 @@ sim: ## Whole servers under faults, in memory: SEEDS=100000 worlds, or SEED=17 w
 	  -p genie-lm --lib server::sim::clients -- --nocapture
 
 controlplane: ## Tests against a real API server, started for them (tests/controlplane)
-	tools/controlplane.sh
+	$(AT_ONCE) tools/controlplane.sh
 
 e2e: ## Tests with real pods: on KUBECONFIG's cluster, or on nodes of its own (root on Debian)
 	tools/e2e.sh
