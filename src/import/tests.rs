@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use proptest::prelude::*;
 
 use super::{Choice, Import, Source, flexnet, rlm};
-use crate::compile::manifests::{CompiledManifests, compile_all, load};
+use crate::compile::manifests::{CompiledManifests, compile_unlicensed, load};
 
 const TODAY: jiff::civil::Date = jiff::civil::date(2026, 6, 1);
 
@@ -30,15 +30,7 @@ fn all(import: &Import) -> String {
 fn checked(import: &Import) -> CompiledManifests {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("imported.yaml"), import.yaml().unwrap()).unwrap();
-    let trust = crate::license::document::TrustedKeys::default();
-    let place = crate::license::document::Place::Anywhere;
-    let licensing = crate::compile::Licensing {
-        trust: &trust,
-        place,
-        now: jiff::Timestamp::now(),
-        cluster_unknown: false,
-    };
-    let compiled = compile_all(&load(&[dir.path()]), &licensing, |_| None, |_| None);
+    let compiled = compile_unlicensed(&load(&[dir.path()]), |_| None);
     assert!(compiled.problems.is_empty(), "{:?}\n{}", compiled.problems, import.yaml().unwrap());
     compiled
 }

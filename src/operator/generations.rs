@@ -68,9 +68,7 @@ impl Known {
         }
         None
     }
-}
 
-impl Known {
     fn raise(&mut self, least: u64) {
         self.least = self.least.max(least);
     }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use kube::{
-    Api, Client,
+    Client,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -13,16 +13,13 @@ use kube::{
 };
 use tracing::warn;
 
-use super::generations::Generations;
+use super::{generations::Generations, world::within};
 use crate::{api::SeatLedger, compile::ObjectName, rewatch::Again};
 
 /// Watches the ledgers of a namespace, or all, until it is dropped.
 pub async fn remember(client: Client, namespace: Option<&str>, generations: &Generations) -> Infallible {
-    let api: Api<SeatLedger> = match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(Again));
+    let ledgers = within::<SeatLedger>(client, namespace);
+    let mut events = std::pin::pin!(watcher(ledgers, watcher::Config::default()).backoff(Again));
     loop {
         match events.try_next().await {
             Ok(Some(Event::Apply(ledger) | Event::InitApply(ledger))) => {

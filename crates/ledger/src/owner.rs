@@ -174,7 +174,7 @@ impl<M> Owner<M> {
         operation: OperationId,
         meta: impl FnOnce() -> M,
     ) -> Result<Answer, StopReason> {
-        self.refuse_rival(cx.me, claim)?;
+        self.refuse_rival(claim)?;
         self.seats.expire(cx.now);
         if let Some(answer) = self.seats.settled_renewal(cx.now, claim, operation) {
             return Ok(answer);
@@ -191,7 +191,7 @@ impl<M> Owner<M> {
         claim: &Claim,
         done: &mut Completions,
     ) -> Result<Answer, StopReason> {
-        self.refuse_rival(cx.me, claim)?;
+        self.refuse_rival(claim)?;
         self.seats.expire(cx.now);
         self.seats.checkin(claim);
         self.settle(cx, done);
@@ -200,9 +200,9 @@ impl<M> Owner<M> {
 
     /// R11: a token of this generation that this owner did not issue proves that the ledger was set back, and that
     /// sessions are out of which it says nothing.
-    fn refuse_rival(&self, me: &Nonce, claim: &Claim) -> Result<(), StopReason> {
+    fn refuse_rival(&self, claim: &Claim) -> Result<(), StopReason> {
         self.refuse_newer(claim.generation)?;
-        let rival = claim.generation == self.generation() && claim.issuer != me.issuer();
+        let rival = claim.generation == self.generation() && claim.issuer != self.seats.issuer;
         if rival { Err(StopReason::RivalToken) } else { Ok(()) }
     }
 

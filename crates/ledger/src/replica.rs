@@ -150,7 +150,7 @@ impl<M> Replica<M> {
         {
             let same = self.owner.as_ref().is_some_and(|(generation, _)| *generation == record.generation);
             if same && self.owner.as_ref().is_some_and(|(_, holder)| holder.nonce != record.holder.nonce) {
-                self.shown = self.shown.max(Generation(record.generation.0.saturating_add(1)));
+                self.note_rivals(record.generation);
             }
             self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
@@ -289,11 +289,18 @@ impl<M> Replica<M> {
     /// A verified token was shown to this replica: what it says of generations is remembered, also by one that does not
     /// decide (R5, R11).
     pub fn note_token(&mut self, claim: &Claim) {
-        let two_owners = self.owner.as_ref().is_some_and(|(generation, holder)| {
+        self.shown = self.shown.max(claim.generation);
+        let rivals = self.owner.as_ref().is_some_and(|(generation, holder)| {
             *generation == claim.generation && holder.nonce.issuer() != claim.issuer
         });
-        let least = claim.generation.0.saturating_add(two_owners.into());
-        self.shown = self.shown.max(Generation(least));
+        if rivals {
+            self.note_rivals(claim.generation);
+        }
+    }
+
+    /// This generation had two owners: a ledger that says no more than that was set back (R11).
+    fn note_rivals(&mut self, generation: Generation) {
+        self.shown = self.shown.max(Generation(generation.0.saturating_add(1)));
     }
 
     fn answer_or_stop(&mut self, answer: Result<Answer, StopReason>) -> Outcome {

@@ -25,7 +25,8 @@ const FULL_TABLE_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seats<M> {
     generation: Generation,
-    issuer: Issuer,
+    /// This owner, as its tokens name it.
+    pub(crate) issuer: Issuer,
     pub(crate) limits: Limits,
     pub(crate) sessions: Sessions<M>,
     /// Sessions of earlier owners that ended in this recovery: not to be adopted again (R5).

@@ -152,3 +152,16 @@ fn grant_problems(
     }
     problems
 }
+
+/// Without licenses, as tests of everything else want it.
+#[cfg(test)]
+pub(crate) fn compile_unlicensed(
+    loaded: &Loaded,
+    made: impl Fn(&ObjectName) -> Option<PlanKey>,
+) -> CompiledManifests {
+    use crate::license::document::{Place, TrustedKeys};
+
+    let (trust, place) = (TrustedKeys::default(), Place::Anywhere);
+    let licensing = Licensing { trust: &trust, place, now: jiff::Timestamp::now(), cluster_unknown: false };
+    compile_all(loaded, &licensing, made, |_| None)
+}

@@ -21,6 +21,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use serde::Serialize;
 
+#[cfg(test)]
+pub(crate) use compiled::compile_unlicensed;
 pub use compiled::{CompiledManifests, CompiledPool, compile_all};
 pub use files::{MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
 pub use objects::Located;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::*;
+use super::{compile_unlicensed as compile, *};
 
 /// A directory with these files; problems are shown without its path.
 struct Dir(tempfile::TempDir);
@@ -29,19 +29,6 @@ impl Dir {
         let all = compile(&self.load(), |_| None).problems;
         all.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
     }
-}
-
-/// Without licenses.
-fn compile(loaded: &Loaded, made: impl Fn(&ObjectName) -> Option<crate::api::PlanKey>) -> CompiledManifests {
-    let trust = crate::license::document::TrustedKeys::default();
-    let place = crate::license::document::Place::Anywhere;
-    let licensing = crate::compile::Licensing {
-        trust: &trust,
-        place,
-        now: jiff::Timestamp::now(),
-        cluster_unknown: false,
-    };
-    compile_all(loaded, &licensing, made, |_| None)
 }
 
 const POOL: &str = "apiVersion: genie-lm.io/v1alpha1

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 pub use triggers::{Queue, Triggers, queue};
 use watch::Watches;
+pub use watch::within;
 
 use super::{metrics::Metrics, names, out_of_service::NodeState};
 use crate::{

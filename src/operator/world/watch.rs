@@ -30,6 +30,17 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Start = Box<dyn FnOnce(Arc<World>, Triggers) -> (Task, Ready) + Send>;
 type Ready = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A kind in a namespace; None: in all.
+pub fn within<K>(client: Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
+}
+
 /// Watches that are wanted and not begun.
 pub(super) struct Watches {
     client: Client,
@@ -96,10 +107,7 @@ impl Watches {
     }
 
     fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
+        within(self.client.clone(), self.namespace.as_deref())
     }
 
     fn add<K: Watchable>(&mut self, api: Api<K>, config: watcher::Config) -> Store<K> {
