@@ -28,9 +28,7 @@ const HORIZON: Millis = 50_000;
 const CUT: u32 = 38;
 const STOPPED: u32 = 60;
 
-/// L(1+ρ): a Lease that was left alone for so long is taken.
-const LEASE: Millis = 11_000;
-/// It is taken, and the ledger is fenced.
+/// A Lease that was left alone for L(1+ρ) = 11 s is taken, and the ledger is fenced.
 const TAKEOVER: Millis = 14_000;
 /// Of an owner that is known to have ended, or that comes back.
 const AT_ONCE: Millis = 5_000;
@@ -201,24 +199,18 @@ fn befall(
     Phase { fault, begun, end: hands.now(), bounds }
 }
 
-/// An API server that is back before the Lease may be taken is missed by nobody who wants what is promised: the last renewal
-/// is up to 3 s older than the outage, and the next one comes 2 s after it. A promise that was just lowered is raised when it
-/// is back.
+/// An API server that was away is missed by nobody who wants what is promised, however long that was: who watched the Lease
+/// lets its owner come back first. A promise that was just lowered is raised when it is back.
 const fn known_owner(away: Millis) -> Bounds {
-    if away + 5_000 < LEASE { Bounds::new(AT_ONCE, AT_ONCE, away + AT_ONCE) } else { unknown_owner(away) }
+    Bounds::new(AT_ONCE, AT_ONCE, away + AT_ONCE)
 }
 
-/// Nobody owns the ledger that was restored, or the Lease looked abandoned when the API server was back: a takeover after
-/// that, and the recovery. Who owned it before goes on as long as it does not know.
-const fn unknown_owner(away: Millis) -> Bounds {
-    let recovered = away + TAKEOVER + RECOVERY;
-    Bounds::new(away + TAKEOVER, recovered, recovered)
-}
-
-/// Servers that are all new wait for a Lease's time before they take the ledger: with the time of the outage that may be more
-/// than the 17 s that a seat has left when its renewal is due.
+/// Nobody owns the ledger that was restored: a takeover after that, and the recovery. Servers that are all new wait for a
+/// Lease's time before they take the ledger: with the time of the outage that may be more than the 17 s that a seat has left
+/// when its renewal is due.
 const fn set_back(away: Millis) -> Bounds {
-    Bounds { lost: 2, ..unknown_owner(away) }
+    let recovered = away + TAKEOVER + RECOVERY;
+    Bounds { lost: 2, ..Bounds::new(away + TAKEOVER, recovered, recovered) }
 }
 
 /// The pools, and on each a witness whose seats are in use as planned.

@@ -126,6 +126,13 @@ impl Limit {
     }
 }
 
+/// What two series of stretches have in common.
+pub(crate) fn common(one: &[(Millis, Millis)], other: &[(Millis, Millis)]) -> Vec<(Millis, Millis)> {
+    let pairs =
+        one.iter().flat_map(|one| other.iter().map(move |other| (one.0.max(other.0), one.1.min(other.1))));
+    pairs.filter(|(begin, end)| begin < end).collect()
+}
+
 /// The moments at which an event happened to anybody.
 pub(crate) fn moments(records: &[Record], what: impl Fn(&Record) -> bool) -> Vec<Millis> {
     let mut moments: Vec<Millis> =
@@ -222,6 +229,13 @@ mod tests {
         assert_eq!(limit.below(&beliefs, 12, 28), []);
         assert_eq!(limit.below(&beliefs, 12, 200), [(30, 60), (90, 200)]);
         assert_eq!(limit.below(&[], 5, 50), [(5, 50)]);
+    }
+
+    #[test]
+    fn what_is_common_to_two_series_lies_in_both() {
+        assert_eq!(common(&[(0, 10), (20, 30)], &[(5, 22), (25, 40)]), [(5, 10), (20, 22), (25, 30)]);
+        assert_eq!(common(&[(0, 10)], &[(10, 20)]), []);
+        assert_eq!(common(&[(0, 10)], &[]), []);
     }
 
     #[test]

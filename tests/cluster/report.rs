@@ -94,7 +94,11 @@ impl<'a> Evidence<'a> {
         let (room_until, wanted_from) = flood.unwrap_or((end, begun));
         let room = begun..room_until;
         let wanted_from = |limit: &Limit| if limit.feature.is_some() { begun } else { wanted_from };
-        let below = |limit: &Limit| limit.below(&self.beliefs, wanted_from(limit), end);
+        // A seat of a feature is one of the pool, too: while the pool is full, nobody can have it.
+        let of_pool = self.limits.iter().find(|limit| limit.feature.is_none());
+        let free = of_pool.map_or(vec![(begun, end)], |pool| pool.below(&self.beliefs, begun, end));
+        let below =
+            |limit: &Limit| judge::common(&limit.below(&self.beliefs, wanted_from(limit), end), &free);
         let ends =
             self.limits.iter().flat_map(below).filter(|(begin, end)| end - begin > TURN).map(|(_, end)| end);
         let lost = |belief: &&Belief| belief.lost.is_some() && (begun..end).contains(&belief.to);

@@ -73,6 +73,7 @@ impl Plan {
 #[derive(Clone)]
 pub(crate) enum Seen {
     Lease(Option<ObservedLease>),
+    LeaseUnseen,
     Ledger(Option<ObservedLedger>),
     Plan(Plan),
     Keys(MacKeys),

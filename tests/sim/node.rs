@@ -139,6 +139,9 @@ async fn follow(world: World, machine: Machine, pod: usize, kind: Kind, shows: m
             }
             machine.awake().await;
             if cut() {
+                if kind == Kind::Lease && shows.send(Seen::LeaseUnseen).await.is_err() {
+                    return;
+                }
                 break;
             }
             if shows.send(seen).await.is_err() {
@@ -172,6 +175,7 @@ impl Attending {
                     continue;
                 }
                 Seen::Lease(lease) => Observation::Lease(lease),
+                Seen::LeaseUnseen => Observation::LeaseUnseen,
                 Seen::Ledger(ledger) => Observation::Ledger(ledger),
             };
             if driver.send(observation).await.is_err() {

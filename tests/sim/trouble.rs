@@ -8,6 +8,7 @@ use std::time::Duration;
 use genie_ledger::Role;
 use tokio::time::sleep;
 
+use super::api::Kind;
 use super::network::Party;
 use super::node::Process;
 use super::world::{Broken, True, World, lock};
@@ -214,10 +215,14 @@ impl World {
         });
     }
 
+    /// Whoever watches the Lease notices soon.
     pub(crate) fn api_down(&self, by: Duration) {
         self.note(|| format!("the API server is down for {by:?}"));
-        let until = &mut lock(&self.api).down_until;
-        *until = self.now().max(*until).max(self.now() + by);
+        {
+            let until = &mut lock(&self.api).down_until;
+            *until = self.now().max(*until).max(self.now() + by);
+        }
+        self.tell(Kind::Lease);
     }
 
     /// Only once every process knows the last generation: a takeover and the loss of the ledger within the delay of a

@@ -130,6 +130,14 @@ impl<M> Replica<M> {
         }
     }
 
+    /// The watch of the Lease broke, and is begun anew: where nobody reached the store, nobody could renew the Lease, so a
+    /// follower does not take it right when the store is back.
+    pub fn lose_sight_of_lease(&mut self) {
+        if let Phase::Seeking(seeking) = &mut self.phase {
+            seeking.lose_sight(&self.me.nonce);
+        }
+    }
+
     /// The ledger as a watch showed it, possibly late; None: deleted.
     pub fn observe_ledger(&mut self, now: BootInstant, ledger: Option<ObservedLedger>) {
         self.note_owner(ledger.as_ref());

@@ -66,9 +66,9 @@ pub(crate) struct Seeking {
     look: bool,
     /// No request before this.
     pause: BootInstant,
-    /// The store gave no answer when the Lease was to be taken by time alone.
+    /// The store was out of sight while the Lease was watched, and has not been seen since.
     blind: bool,
-    /// After that, by time alone not before this.
+    /// After that, the Lease is not taken by time alone before this.
     back_at: Option<BootInstant>,
     /// When the ledger was last read.
     read_at: BootInstant,
@@ -123,7 +123,23 @@ impl Seeking {
             let first = self.seen.as_ref().map(|seen| seen.at);
             let at = first.filter(|_| mutated(Mutant::RecoveryFromFirstSight)).unwrap_or(now);
             self.seen = Some(Seen { lease, at });
+        } else if self.blind {
+            self.back(now);
         }
+    }
+
+    /// The watch of the Lease broke: what becomes of it is not seen. Once for each state of it, however often that
+    /// happens: a watch that breaks all the time keeps no ledger from its next owner.
+    pub(crate) fn lose_sight(&mut self, me: &Nonce) {
+        let waiting = self.seen.as_ref().is_some_and(|seen| !self.free(seen, me));
+        self.blind |= waiting && self.back_at.is_none();
+    }
+
+    /// A replica that could not reach the store has not seen the Lease left alone: its owner may have been cut off as
+    /// well. It gets the time of a renewal to come back first.
+    fn back(&mut self, now: BootInstant) {
+        self.blind = false;
+        self.back_at = Some(now + stretch(LEASE_RENEW));
     }
 
     fn lease_missing(&mut self, now: BootInstant) {
@@ -277,14 +293,10 @@ impl Seeking {
         }
     }
 
-    /// A replica that could not reach the store has not seen the Lease left alone: its owner may have been cut off as
-    /// well. It gets the time of a renewal to come back first.
     fn read(&mut self, cx: Context<'_>, reply: StoreReply) {
         let now = cx.now;
         match reply {
-            StoreReply::Ledger(Some(_)) if std::mem::take(&mut self.blind) => {
-                self.back_at = Some(now + stretch(LEASE_RENEW));
-            }
+            StoreReply::Ledger(Some(_)) if self.blind => self.back(now),
             StoreReply::Ledger(Some(found)) => {
                 self.read_at = now;
                 self.step = Step::Read(found);

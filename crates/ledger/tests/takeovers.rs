@@ -61,6 +61,59 @@ fn a_follower_that_was_cut_off_too_lets_the_owner_come_back_first() {
     assert_eq!(b.status(bench.now).role, Role::Owner);
 }
 
+/// The store is away for most of the Lease's time, and back before a follower has noticed by a request of its own.
+#[test]
+fn a_follower_whose_watch_broke_lets_the_owner_come_back_first() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    bench.sleep(secs(2));
+    b.lose_sight_of_lease();
+    bench.sleep(secs(8));
+    // Its watch begins anew, and shows what it knows.
+    b.observe_lease(bench.now, bench.store.lease.clone());
+    bench.run(&mut b, secs(3));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    a.tick(bench.now);
+    bench.pump(&mut a);
+    b.observe_lease(bench.now, bench.store.lease.clone());
+    bench.run(&mut b, stretch(LEASE_DURATION) - secs(1));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    assert_eq!(a.status(bench.now).role, Role::Owner);
+}
+
+/// It is waited for once, from when the watch is back, and no longer than the Lease's time where that was soon.
+#[test]
+fn a_watch_that_breaks_again_and_again_keeps_nobody_from_the_lease() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    for _ in 0..11 {
+        bench.run(&mut b, Duration::from_millis(900));
+        b.lose_sight_of_lease();
+        b.observe_lease(bench.now, bench.store.lease.clone());
+    }
+    bench.run(&mut b, stretch(LEASE_DURATION) - 11 * Duration::from_millis(900));
+    assert_eq!(b.status(bench.now).role, Role::Owner);
+}
+
+/// A watch that resumes where it broke shows nothing: what is read before the takeover does.
+#[test]
+fn a_follower_whose_watch_resumed_without_a_word_waits_a_renewal_longer() {
+    let mut bench = Bench::new();
+    let (_a, _) = first_owner(&mut bench, pool_of(1), 0);
+    let mut b = bench.replica("b", pool_of(1));
+    bench.pump(&mut b);
+    b.lose_sight_of_lease();
+    let waits = stretch(LEASE_DURATION) + stretch(LEASE_RENEW);
+    bench.run(&mut b, waits - Duration::from_millis(1));
+    assert_eq!(b.status(bench.now).role, Role::Follower);
+    bench.run(&mut b, Duration::from_millis(1));
+    assert_eq!(b.status(bench.now).role, Role::Owner);
+}
+
 #[test]
 fn a_released_lease_is_taken_at_once() {
     let mut bench = Bench::new();

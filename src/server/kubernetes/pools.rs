@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::witness::Witness;
 use crate::api::{SeatPlan, SeatPlanSpec};
 use crate::license::PlanView;
-use crate::server::store::kubernetes::{KubernetesStore, LeaseMeta, watch, watch_named};
+use crate::server::store::kubernetes::{KubernetesStore, LeaseMeta, Watched, watch, watch_named};
 use crate::server::{MAX_OBSERVATIONS, Served, Service};
 
 /// Plans that wait to be put in force.
@@ -85,7 +85,8 @@ impl Pools {
                 let stop = CancellationToken::new();
                 let api: Api<SeatPlan> = Api::namespaced(self.client.clone(), &self.namespace);
                 let name = product.clone();
-                let change = move |plan: Option<SeatPlan>| (name.clone(), plan.map(|plan| plan.spec));
+                let change =
+                    move |plan: Watched<SeatPlan>| Some((name.clone(), plan.known()?.map(|plan| plan.spec)));
                 let watch = watch_named(api, product.clone(), self.sender.clone(), change);
                 tokio::spawn(stop.clone().run_until_cancelled_owned(watch));
                 self.followed.insert(product, stop);

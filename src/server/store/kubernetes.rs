@@ -140,21 +140,44 @@ pub(crate) fn watch(client: Client, id: &LedgerId, seen: LeaseMeta, observations
     let leases: Api<Lease> = Api::namespaced(client.clone(), &id.namespace);
     let ledgers: Api<SeatLedger> = Api::namespaced(client, &id.namespace);
     let lease = watch_named(leases, lease_name(&id.product), observations.clone(), move |lease| {
-        Observation::Lease(lease.map(|lease| seen_lease(lease, &seen)))
+        Some(match lease {
+            Watched::There(lease) => Observation::Lease(Some(seen_lease(lease, &seen))),
+            Watched::Gone => Observation::Lease(None),
+            Watched::Broken => Observation::LeaseUnseen,
+        })
     });
     let ledger = watch_named(ledgers, id.product.to_string(), observations, |ledger| {
-        Observation::Ledger(ledger.map(seen_ledger))
+        ledger.known().map(|ledger| Observation::Ledger(ledger.map(seen_ledger)))
     });
     tokio::spawn(lease);
     tokio::spawn(ledger);
 }
 
-/// Sends on what the watch of the one object of this name shows, None where it is gone, until nobody receives.
+/// What the watch of one object shows.
+pub(crate) enum Watched<K> {
+    There(K),
+    Gone,
+    /// Nothing: the watch broke, and is begun anew.
+    Broken,
+}
+
+impl<K> Watched<K> {
+    /// The object, None where it is gone; None where nothing is known of it.
+    pub(crate) fn known(self) -> Option<Option<K>> {
+        match self {
+            Self::There(object) => Some(Some(object)),
+            Self::Gone => Some(None),
+            Self::Broken => None,
+        }
+    }
+}
+
+/// Sends on what the watch of the one object of this name shows, where `seen` makes something of it, until nobody receives.
 pub(crate) async fn watch_named<K, T>(
     api: Api<K>,
     name: String,
     sender: mpsc::Sender<T>,
-    seen: impl Fn(Option<K>) -> T,
+    seen: impl Fn(Watched<K>) -> Option<T>,
 ) where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -171,25 +194,27 @@ pub(crate) async fn watch_named<K, T>(
             event = events.try_next() => event,
             () = sender.closed() => return,
         };
-        let object = match event {
+        let watched = match event {
             Ok(Some(Event::Init)) => {
                 listed = false;
                 continue;
             }
             Ok(Some(Event::InitApply(object))) => {
                 listed = true;
-                Some(object)
+                Watched::There(object)
             }
             Ok(Some(Event::InitDone)) if listed => continue,
-            Ok(Some(Event::InitDone | Event::Delete(_))) => None,
-            Ok(Some(Event::Apply(object))) => Some(object),
+            Ok(Some(Event::InitDone | Event::Delete(_))) => Watched::Gone,
+            Ok(Some(Event::Apply(object))) => Watched::There(object),
             Ok(None) => return,
             Err(error) => {
                 tracing::debug!(%name, %error, "a watch was interrupted");
-                continue;
+                Watched::Broken
             }
         };
-        if sender.send(seen(object)).await.is_err() {
+        if let Some(what) = seen(watched)
+            && sender.send(what).await.is_err()
+        {
             return;
         }
     }

@@ -14,6 +14,8 @@ use genie_ledger::{ObservedLease, ObservedLedger, StoreReply, StoreRequest};
 pub(crate) enum Observation {
     /// The Lease changed, or is gone.
     Lease(Option<ObservedLease>),
+    /// The Lease is out of sight: its watch broke, and is begun anew.
+    LeaseUnseen,
     /// The ledger changed, or is gone.
     Ledger(Option<ObservedLedger>),
 }
