@@ -13,7 +13,7 @@ AT_ONCE := RUST_TEST_THREADS=$(or $(RUST_TEST_THREADS),$(shell echo $$((2 * $$(n
 # Tests that a plain `cargo test` leaves out (test = false), since they need a cluster.
 DEEP_TESTS := $(patsubst tests/%/main.rs,--test %,$(wildcard tests/controlplane/main.rs tests/cluster/main.rs))
 
-.PHONY: help build demo test model-check sim generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e \
+.PHONY: help build demo test model-check sim generate check-generated fmt fmt-check clippy deny advisories unit controlplane e2e-build e2e \
   e2e-long image helm-lint cluster-up cluster-down
 
 help: ## This list
@@ -25,7 +25,7 @@ build: ## The binary, quick to build: $(BIN)
 demo: build ## See it work on this machine: a server, three seats, and who gets them
 	tools/demo.sh $(BIN)
 
-test: ## Everything below up to e2e, with the time of each part; stops at the first failure
+test: ## All that is not called long, with the time of each part; stops at the first failure
 	tools/test.sh
 
 fmt: ## Format the code
@@ -67,6 +67,10 @@ sim: ## Whole servers under faults, in memory: SEEDS=100000 worlds, or SEED=17 w
 
 controlplane: ## Tests against a real API server, started for them (tests/controlplane)
 	$(AT_ONCE) tools/controlplane.sh
+
+e2e-build: ## What e2e and unit take long to build, before others wait for it
+	tools/e2e.sh --build
+	$(CARGO) test --locked --workspace --no-run
 
 e2e: ## Tests with real pods: on KUBECONFIG's cluster, or on nodes of its own (root on Debian)
 	tools/e2e.sh

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Runs tests/cluster with real pods: on the cluster of KUBECONFIG where that is set, else on nodes of its own, which
-# need root on Debian. Takes them down whatever happens. Arguments go to the test program.
+# need root on Debian. Takes them down whatever happens. Arguments go to the test program; --build alone builds the programs
+# of the images and of the tests, and runs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+build_tests() { cargo test --locked --test cluster --no-run; }
 
 # The tests call helm and kubectl: the pinned ones. They run one after the other: each would disturb another.
 run_tests() {
@@ -15,6 +18,7 @@ run_tests() {
 }
 
 if [ -n "${KUBECONFIG:-}" ]; then
+  [ "${1:-}" != --build ] || { build_tests; exit; }
   for name in GENIE_LM_IMAGE GENIE_LM_IMAGE_NEXT GENIE_LM_WITNESS_IMAGE GENIE_LM_SHELL_IMAGE; do
     [ -n "${!name:-}" ] || {
       cat >&2 <<'TEXT'
@@ -48,6 +52,14 @@ TEXT
 fi
 
 tools/cluster/packages.sh
+if [ "${1:-}" = --build ]; then
+  root=$PWD
+  . tools/image/program.sh
+  static_program genie-lm bin genie-lm
+  static_program genie-client example witness
+  build_tests
+  exit
+fi
 state=$(mktemp -d "${TMPDIR:-/tmp}/genie-lm-e2e.XXXXXX")
 down() {
   tools/cluster/cluster.sh nodes down --state "$state" || true
