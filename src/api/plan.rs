@@ -63,6 +63,10 @@ pub struct SeatPlanSpec {
     /// A ledger whose generation is below this one was lost or set back (rules R3, R11).
     #[serde(default)]
     pub min_generation: u64,
+    /// While the ledger is below `minGeneration`: the longest `outageTolerance` that the operator saw it record of what may
+    /// be out. Its recovery lasts for that at least (rule R11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_outage_tolerance: Option<ApiDuration>,
     /// Nonces of owners that are known to have ended, with the node that they ran on (rule R6b).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

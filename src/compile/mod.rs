@@ -32,7 +32,7 @@ pub use reason::{GrantReason, PoolReason, Reasons};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{LicenseGrant, LicensePool, PlanGrant, PlanKey, SeatPlanSpec};
+use crate::api::{ApiDuration, LicenseGrant, LicensePool, PlanGrant, PlanKey, SeatPlanSpec};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,8 @@ pub struct PoolInput<'a> {
     pub conflicts: Conflicts,
     /// Lowest generation that its ledger can have (rules R3, R11).
     pub min_generation: u64,
+    /// The longest horizon that its ledger was seen to record, where that may be lost (rule R11).
+    pub longest_horizon: Option<ApiDuration>,
     /// It is being deleted.
     pub draining: bool,
     /// It is being deleted, and the drain deadline has passed.
@@ -90,6 +92,7 @@ impl<'a> PoolInput<'a> {
             pool,
             conflicts: Conflicts::default(),
             min_generation: 0,
+            longest_horizon: None,
             draining: false,
             revoked: false,
             licensed: None,

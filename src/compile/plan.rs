@@ -264,6 +264,7 @@ fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlan
             .collect(),
         grants,
         min_generation: input.min_generation,
+        longest_outage_tolerance: input.longest_horizon,
         ended: Vec::new(),
         inputs,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use genie_ledger::{Generation, GrantId, Limit, LimitId, LimitSet, Settings, SettingsError, TooManyLimits};
 
@@ -71,6 +72,9 @@ impl PlanView {
         let settings = Settings::new(plan.outage_tolerance.get(), plan.ttl.get(), limits)
             .map_err(|error| ViewError::Settings(ledger.clone(), error))?
             .with_min_generation(Generation(plan.min_generation))
+            .with_longest_horizon(
+                plan.longest_outage_tolerance.map_or(Duration::ZERO, |longest| longest.get()),
+            )
             .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
         let grants: Vec<GrantView> = plan.grants.iter().map(GrantView::new).collect();
         let by_id = grants.iter().enumerate().map(|(index, grant)| (grant.id, index)).collect();

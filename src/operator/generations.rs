@@ -5,12 +5,13 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-use genie_ledger::{Nonce, Record};
+use genie_ledger::{MAX_SETTING_DURATION, Nonce, Record};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::compile::ObjectName;
+use crate::{api::ApiDuration, compile::ObjectName};
 
 /// Far above any real number of ledgers; of more, the plan and the status alone remember.
 const MOST: usize = 10_000;
@@ -29,6 +30,26 @@ pub struct Least {
     pub generation: u64,
     /// When to look again, though nothing changes: the ledger was set back, and its owner may still mend that.
     pub again: Option<Timestamp>,
+    /// The longest horizon recorded of what may be out, where the record that is there now is below the least.
+    pub longest_horizon: Option<ApiDuration>,
+}
+
+/// What is on record elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The highest generation.
+    pub generation: u64,
+    /// The longest horizon, where the plan says one.
+    pub longest_horizon: Option<ApiDuration>,
+}
+
+impl Told {
+    /// Nothing else is known.
+    pub fn alone(self, recorded: u64) -> Least {
+        let Self { generation, longest_horizon } = self;
+        let longest_horizon = longest_horizon.filter(|_| recorded < generation);
+        Least { generation: generation.max(recorded), again: None, longest_horizon }
+    }
 }
 
 /// The newest record that was seen.
@@ -36,6 +57,8 @@ pub struct Least {
 struct Known {
     least: u64,
     newest: Option<(u64, Nonce, u64)>,
+    /// The longest horizon recorded of what may be out.
+    horizon: Duration,
     /// The ledger shows something else than the newest record of its generation since then.
     behind: Option<Timestamp>,
 }
@@ -44,6 +67,7 @@ impl Known {
     fn saw(&mut self, record: &Record, now: Timestamp) -> Option<Timestamp> {
         let (generation, seq) = (record.generation.0, record.seq);
         let newest = self.newest.clone().filter(|(newest, ..)| *newest >= generation);
+        self.note_horizon(record, newest.as_ref());
         match &newest {
             Some((newest, ..)) if *newest > generation => return None,
             // Two owners of one generation: what the first promised is lost.
@@ -69,6 +93,21 @@ impl Known {
         None
     }
 
+    /// A smaller one is recorded once nothing is out for longer: by the owner, and not in recovery. Who recovers for a
+    /// shorter time was not told.
+    fn note_horizon(&mut self, record: &Record, newest: Option<&(u64, Nonce, u64)>) {
+        let (generation, horizon) = (record.generation.0, record.horizon());
+        let goes_on = newest.is_some_and(|(newest, nonce, seq)| {
+            *newest == generation && *nonce == record.holder.nonce && *seq <= record.seq
+        });
+        if goes_on && !record.recovering {
+            self.horizon = horizon;
+        } else if record.recovering && horizon < self.horizon && (goes_on || newest.is_none()) {
+            self.raise(generation + 1);
+        }
+        self.horizon = self.horizon.max(horizon);
+    }
+
     fn raise(&mut self, least: u64) {
         self.least = self.least.max(least);
     }
@@ -79,17 +118,19 @@ impl Known {
 }
 
 impl Generations {
-    /// `told` is the highest generation that is on record elsewhere, `record` what the ledger says now.
-    pub fn saw(&self, ledger: ObjectName, told: u64, record: Option<&Record>, now: Timestamp) -> Least {
+    /// `record` is what the ledger says now.
+    pub fn saw(&self, ledger: ObjectName, told: Told, record: Option<&Record>, now: Timestamp) -> Least {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recorded = record.map_or(0, |record| record.generation.0);
         if all.len() >= MOST && !all.contains_key(&ledger) {
-            return Least { generation: told.max(recorded), again: None };
+            return told.alone(recorded);
         }
         let known = all.entry(ledger).or_default();
-        known.least = known.least.max(told).max(recorded);
+        known.least = known.least.max(told.generation).max(recorded);
+        known.horizon = known.horizon.max(told.longest_horizon.map_or(Duration::ZERO, ApiDuration::get));
         let again = record.and_then(|record| known.saw(record, now));
-        Least { generation: known.least, again }
+        let lost = recorded < known.least && !known.horizon.is_zero();
+        Least { generation: known.least, again, longest_horizon: lost.then(|| planned(known.horizon)) }
     }
 
     /// The ledger is let go, and with it what was given: another of its name is new.
@@ -98,11 +139,25 @@ impl Generations {
     }
 }
 
+/// No plan that can be served has more.
+fn planned(horizon: Duration) -> ApiDuration {
+    ApiDuration::from_millis(horizon.min(MAX_SETTING_DURATION).as_millis() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn watched_record(generation: u64, nonce: &str, seq: u64) -> Record {
+        let holder =
+            json!({"nonce": nonce, "podUid": "", "podName": "", "node": "", "address": "", "started": 0});
+        let record = json!({
+            "generation": generation, "holder": holder, "seq": seq, "recovering": false, "horizonMs": 1, "ttlMs": 1,
+        });
+        serde_json::from_value(record).unwrap()
+    }
 
     /// What this process saw of one ledger, at the given seconds.
     struct Watched(Generations);
@@ -118,15 +173,9 @@ mod tests {
 
         /// The generation, the second of the next look, or 0.
         fn saw(&self, second: i64, told: u64, record: Option<(u64, &str, u64)>) -> (u64, i64) {
-            let record = record.map(|(generation, nonce, seq)| {
-                let holder =
-                    json!({"nonce": nonce, "podUid": "", "podName": "", "node": "", "address": "", "started": 0});
-                let record = json!({
-                    "generation": generation, "holder": holder, "seq": seq, "recovering": false, "horizonMs": 1, "ttlMs": 1,
-                });
-                serde_json::from_value::<Record>(record).unwrap()
-            });
+            let record = record.map(|(generation, nonce, seq)| watched_record(generation, nonce, seq));
             let now = Timestamp::from_second(second).unwrap();
+            let told = Told { generation: told, longest_horizon: None };
             let least = self.0.saw(Self::name(), told, record.as_ref(), now);
             (least.generation, least.again.map_or(0, |again| again.as_second()))
         }
@@ -160,6 +209,54 @@ mod tests {
         assert_eq!(all.saw(2, 0, Some((3, "b", 6))), (4, 0));
         assert_eq!(all.saw(3, 4, Some((4, "c", 7))), (5, 0));
         assert_eq!(all.saw(4, 5, Some((6, "d", 8))), (6, 0));
+    }
+
+    fn of_horizon(horizon_ms: u64, record: Record) -> Record {
+        Record { horizon_ms, ..record }
+    }
+
+    /// What is said of it, in milliseconds, and of the least generation.
+    fn longest(all: &Generations, told: Told, record: Option<&Record>) -> (u64, Option<u128>) {
+        let least = all.saw(Watched::name(), told, record, Timestamp::UNIX_EPOCH);
+        (least.generation, least.longest_horizon.map(|longest| longest.get().as_millis()))
+    }
+
+    #[test]
+    fn the_longest_horizon_of_what_may_be_out_is_said_while_the_ledger_is_below_the_least() {
+        let all = Generations::default();
+        let saw = |record: Option<&Record>| longest(&all, Told::default(), record);
+        assert_eq!(saw(None), (0, None), "a ledger that is new");
+        assert_eq!(saw(Some(&of_horizon(900, watched_record(1, "a", 1)))), (1, None));
+        assert_eq!(
+            saw(Some(&of_horizon(500, watched_record(1, "a", 2)))),
+            (1, None),
+            "its owner shortens it"
+        );
+        assert_eq!(saw(Some(&of_horizon(500, watched_record(2, "b", 3)))), (2, None));
+        let older = of_horizon(100, watched_record(1, "z", 1));
+        assert_eq!(saw(Some(&older)), (2, Some(500)), "set back");
+        assert_eq!(saw(None), (2, Some(500)), "lost");
+        let told = Told { generation: 2, longest_horizon: Some(ApiDuration::from_millis(500)) };
+        assert_eq!(longest(&Generations::default(), told, Some(&older)), (2, Some(500)), "what a plan says");
+        assert_eq!(saw(Some(&of_horizon(500, watched_record(3, "c", 4)))), (3, None), "and recovered");
+    }
+
+    #[test]
+    fn who_recovers_for_a_shorter_time_than_what_may_be_out_is_below_the_least() {
+        let all = Generations::default();
+        let saw = |record: &Record| longest(&all, Told::default(), Some(record));
+        let recovering = |horizon, record| Record { recovering: true, ..of_horizon(horizon, record) };
+        saw(&of_horizon(500, watched_record(1, "a", 1)));
+        saw(&of_horizon(100, watched_record(1, "a", 0)));
+        assert_eq!(saw(&recovering(100, watched_record(2, "b", 1))), (3, Some(500)));
+        assert_eq!(saw(&recovering(500, watched_record(4, "c", 2))), (4, None), "who was told");
+        assert_eq!(saw(&recovering(600, watched_record(4, "c", 3))), (4, None));
+        assert_eq!(
+            saw(&of_horizon(100, watched_record(4, "c", 4))),
+            (4, None),
+            "shortened after its recovery"
+        );
+        assert_eq!(saw(&recovering(100, watched_record(5, "d", 5))), (5, None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod context;
 mod diff;
 mod election;
 mod error;
-mod generations;
+pub(crate) mod generations;
 mod grant;
 mod http;
 mod key_secrets;

@@ -13,7 +13,10 @@ use kube::{
 };
 use tracing::warn;
 
-use super::{generations::Generations, world::within};
+use super::{
+    generations::{Generations, Told},
+    world::within,
+};
 use crate::{api::SeatLedger, compile::ObjectName, rewatch::Again};
 
 /// Watches the ledgers of a namespace, or all, until it is dropped.
@@ -23,7 +26,7 @@ pub async fn remember(client: Client, namespace: Option<&str>, generations: &Gen
     loop {
         match events.try_next().await {
             Ok(Some(Event::Apply(ledger) | Event::InitApply(ledger))) => {
-                generations.saw(ObjectName::of(&ledger), 0, ledger.record(), Timestamp::now());
+                generations.saw(ObjectName::of(&ledger), Told::default(), ledger.record(), Timestamp::now());
             }
             // One that was let go, or that somebody took away: then the plan and the pool's status remember it.
             Ok(Some(Event::Delete(ledger))) => generations.forget(&ObjectName::of(&ledger)),

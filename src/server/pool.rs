@@ -265,7 +265,7 @@ impl Pool {
         }
         self.change(|inner, now| match observation {
             Observation::Lease(lease) => inner.replica.observe_lease(now, lease),
-            Observation::LeaseUnseen => inner.replica.lose_sight_of_lease(),
+            Observation::LeaseUnseen => inner.replica.lose_sight_of_lease(now),
             Observation::Ledger(ledger) => inner.replica.observe_ledger(now, ledger),
         });
     }

@@ -158,12 +158,17 @@ async fn each_takeover_is_one_write_of_the_plan_and_a_lost_ledger_is_announced_b
     assert!(empty.status.is_none_or(|status| status.record.is_none()));
     let plan = place.there::<SeatPlan>("cad").await;
     assert_eq!(plan.spec.min_generation, 4, "the plan says it when the empty ledger is there, not later");
+    let longest = plan.spec.longest_outage_tolerance.map(|longest| longest.to_string());
+    assert_eq!(longest.as_deref(), Some("10m"), "and how long what it gave out may last");
     let told = |pool: &LicensePool| because(conditions_of(pool), "LedgerSetBack", "True", "LedgerLost");
     place.until::<LicensePool>("cad", "says that the ledger was lost", told).await;
 
     place.own("cad", 5, 0).await.unwrap();
     let over = |pool: &LicensePool| conditions_of(pool).iter().all(|one| one.type_ != "LedgerSetBack");
     place.until::<LicensePool>("cad", "says it no more, since there is an owner after it", over).await;
+    let over =
+        |plan: &SeatPlan| plan.spec.min_generation == 5 && plan.spec.longest_outage_tolerance.is_none();
+    place.until::<SeatPlan>("cad", "says no more of what was lost", over).await;
 }
 
 /// An etcd that is restored sets all of them back at once; only the operator that runs knows better.

@@ -1,5 +1,6 @@
 //! The API server in memory: the Lease, the SeatLedger and the plan, with versions that change with each write, and
-//! watches that are late and never out of order. Beside it an operator that knows each generation that was fenced.
+//! watches that are late and never out of order. How often the ledger changed hands, and
+//! what was promised and planned before etcd was set back, is kept for the judge.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::license::{KeyHash, MacKeys, PlanView};
 
 /// The pool's one product and namespace.
 pub(crate) const PRODUCT: &str = "cad";
-const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 /// The grants, each with the text that stands for its key.
 pub(crate) const GRANTS: [(&str, &str); 2] = [("a", "key-a"), ("b", "key-b")];
 pub(crate) const FEATURE: &str = "render";
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) horizon: Duration,
     pub(crate) ttl: Duration,
     pub(crate) min_generation: u64,
+    /// The longest horizon that the ledger was seen to record, where that was set back.
+    pub(crate) longest_horizon: Option<ApiDuration>,
 }
 
 impl Plan {
@@ -59,14 +62,19 @@ impl Plan {
             pool: PRODUCT.into(),
             product: PRODUCT.into(),
             seats,
-            ttl: ApiDuration::from_millis(self.ttl.as_millis() as u64),
-            outage_tolerance: ApiDuration::from_millis(self.horizon.as_millis() as u64),
+            ttl: duration(self.ttl),
+            outage_tolerance: duration(self.horizon),
             features: vec![feature],
             grants: GRANTS.map(grant).into(),
             min_generation: self.min_generation,
+            longest_outage_tolerance: self.longest_horizon,
             ..SeatPlanSpec::default()
         }
     }
+}
+
+fn duration(duration: Duration) -> ApiDuration {
+    ApiDuration::from_millis(duration.as_millis() as u64)
 }
 
 /// What a watch shows of one object.
@@ -144,7 +152,9 @@ pub(crate) struct Api {
     pub(crate) rotations: u8,
     pub(crate) down_until: True,
     watches: Vec<Watch>,
-    /// Ownerships, as the operator saw them.
+    /// Until when the operator sees nothing.
+    pub(crate) operator_away: True,
+    /// Ownerships.
     pub(crate) fenced: u64,
 }
 
@@ -166,6 +176,7 @@ impl Api {
             rotations: 0,
             down_until: Duration::ZERO,
             watches: Vec::new(),
+            operator_away: Duration::ZERO,
             fenced: 0,
         };
         api.make_lease();
@@ -194,7 +205,7 @@ impl Api {
         }
     }
 
-    fn record(&self) -> Option<&Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         self.ledger.as_ref()?.record.as_ref()
     }
 
@@ -269,6 +280,8 @@ impl Api {
                 let version = self.next_version();
                 let written = ObservedLedger { version: version.clone(), record: Some(record.clone()) };
                 self.newest = self.newest.max((record.generation.0, record.seq));
+                let before = self.record().map_or(0, |before| before.generation.0);
+                self.fenced += u64::from(record.generation.0 > before);
                 let before = self.ledger.replace(written).and_then(|ledger| ledger.record);
                 self.backups.extend(before.filter(|before| before.generation < record.generation));
                 StoreReply::Written { version }
@@ -286,22 +299,12 @@ impl World {
                 StoreRequest::WriteLease { .. } => self.tell(Kind::Lease),
                 _ => {
                     self.tell(Kind::Ledger);
-                    self.note_generation();
+                    self.operator_looks();
                 }
             }
             self.reckon();
         }
         reply
-    }
-
-    /// The operator says in the plan which generation it saw (R3, R11).
-    fn note_generation(&self) {
-        let seen = lock(&self.api).record().map_or(0, |record| record.generation.0);
-        if seen > lock(&self.api).plan.min_generation {
-            lock(&self.api).fenced += 1;
-            self.note(|| format!("generation {seen}"));
-            self.replan(|plan| plan.min_generation = seen);
-        }
     }
 
     /// The operator changes the plan.
@@ -337,6 +340,7 @@ impl World {
             api.ledger = Some(ObservedLedger { version: api.next_version(), record });
         }
         self.tell(Kind::Ledger);
+        self.operator_looks();
         self.reckon();
     }
 

@@ -105,7 +105,13 @@ pub(super) fn durations(world: &World) -> (Duration, Duration) {
 
 pub(super) async fn history(seed: u64, logs: bool, broken: Option<Broken>) -> Outcome {
     let history = History::of(seed);
-    let plan = Plan { caps: [1; 3], horizon: history.horizon, ttl: history.ttl, min_generation: 0 };
+    let plan = Plan {
+        caps: [1; 3],
+        horizon: history.horizon,
+        ttl: history.ttl,
+        min_generation: 0,
+        longest_horizon: None,
+    };
     let world = World::new(seed, logs, broken, Api::new(plan));
     world.note(|| format!("{:?}", history.kind));
     world.set_weather(history.weather(&world));

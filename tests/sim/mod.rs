@@ -11,6 +11,7 @@ mod judge;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod node;
+mod operator;
 mod restore;
 #[path = "../../crates/ledger/tests/sim/rng.rs"]
 mod rng;
@@ -42,7 +43,13 @@ const REPLICAS: usize = 3;
 /// A world without chance and trouble, for the tests of parts of a server.
 pub(crate) fn quiet(seats: u32) -> World {
     let horizon = Duration::from_secs(60);
-    let plan = Plan { caps: [seats, 1, 1], horizon, ttl: Duration::from_secs(20), min_generation: 0 };
+    let plan = Plan {
+        caps: [seats, 1, 1],
+        horizon,
+        ttl: Duration::from_secs(20),
+        min_generation: 0,
+        longest_horizon: None,
+    };
     World::new(0, false, None, Api::new(plan))
 }
 

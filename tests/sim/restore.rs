@@ -26,7 +26,7 @@ impl World {
     }
 
     /// etcd is set back to one of the snapshots: Lease, ledger, plan and keys together, while the API server is down. The
-    /// operator remembers the newest generation, and says so within seconds of its return (R11).
+    /// operator remembers, and says so within seconds of its return (R11).
     pub(crate) fn restore(&self, left: True) {
         let snapshots = lock(&self.api).snapshots.clone();
         if snapshots.is_empty() {
@@ -38,13 +38,14 @@ impl World {
         let world = self.clone();
         tokio::spawn(async move {
             sleep(down).await;
+            let away = world.millis(200..8_000);
+            world.operator_away(world.now() + away);
             world.set_back(&snapshot);
             if pods {
                 world.set_pods_back(&snapshot.pods).await;
             }
-            sleep(world.millis(200..8_000)).await;
-            let newest = lock(&world.api).newest.0;
-            world.replan(|plan| plan.min_generation = newest);
+            sleep(away).await;
+            world.operator_looks();
         });
     }
 

@@ -16,6 +16,7 @@ use super::machine::{Host, Machine};
 use super::network::Roads;
 use super::node::Process;
 use super::rng::Rng;
+use crate::operator::generations::Generations;
 
 /// True time: what a perfect clock shows since the world began.
 pub(crate) type True = Duration;
@@ -97,6 +98,8 @@ pub(crate) struct Shared {
     weather: Mutex<Weather>,
     pub(crate) broken: Option<Broken>,
     pub(crate) api: Mutex<Api>,
+    /// What the operator remembers.
+    pub(crate) generations: Generations,
     pub(crate) roads: Mutex<Roads>,
     /// Which process runs in each pod, by the pod's number.
     pub(crate) processes: Mutex<BTreeMap<usize, Arc<Process>>>,
@@ -125,6 +128,7 @@ impl World {
             weather: Mutex::default(),
             broken,
             api: Mutex::new(api),
+            generations: Generations::default(),
             roads: Mutex::default(),
             processes: Mutex::default(),
             judge: Mutex::default(),

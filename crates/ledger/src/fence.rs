@@ -28,6 +28,16 @@ pub(crate) struct Basis<'a> {
     pub(crate) table: Option<&'a Sealed>,
 }
 
+/// The newest that this replica, or the plan, knows of the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) generation: Generation,
+    /// The largest of that generation.
+    pub(crate) seq: Seq,
+    /// The longest that was recorded of what may be out.
+    pub(crate) horizon: Duration,
+}
+
 /// A new owner's first record, and the earliest moment at which its recovery may end; None: there is
 /// nothing to recover from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,26 +50,24 @@ pub(crate) struct Fence {
     pub(crate) table: Option<Sealed>,
 }
 
-/// The fence over `found`. `known` is the newest record that this replica, or the plan, knows of.
+/// The fence over `found`.
 pub(crate) fn fence(
     found: Option<&Record>,
     me: &Holder,
     settings: &Settings,
-    (known, seq): (Generation, Seq),
+    known: &Known,
     basis: &Basis<'_>,
 ) -> Fence {
     let found_generation = found.map_or(Generation(0), |record| record.generation);
-    let older = found.is_some_and(|record| record.generation == known && Seq(record.seq) < seq);
+    let older =
+        found.is_some_and(|record| record.generation == known.generation && Seq(record.seq) < known.seq);
     let older = older && !mutated(Mutant::OlderSeqUnnoticed);
-    let lost = older || found_generation < known && !mutated(Mutant::RegressionUnnoticed);
-    let longer = |planned: Duration, recorded: Option<u64>| match recorded {
-        Some(recorded) if !mutated(Mutant::PlannedHorizonOnly) => {
-            planned.max(Duration::from_millis(recorded))
-        }
-        _ => planned,
-    };
-    let horizon = longer(settings.horizon(), found.map(|record| record.horizon_ms));
-    let ttl = longer(settings.ttl(), found.map(|record| record.ttl_ms));
+    let lost = older || found_generation < known.generation && !mutated(Mutant::RegressionUnnoticed);
+    let recorded = found.filter(|_| !mutated(Mutant::PlannedHorizonOnly));
+    let longer = |planned: Duration, recorded: Option<Duration>| planned.max(recorded.unwrap_or_default());
+    let horizon = longer(settings.horizon(), recorded.map(Record::horizon));
+    let horizon = longer(horizon, Some(known.horizon).filter(|_| lost));
+    let ttl = longer(settings.ttl(), recorded.map(|record| Duration::from_millis(record.ttl_ms)));
     // The shortcuts of R6 hold only for what is known to be the last owner's alone.
     let alone = found.filter(|record| !lost && (!record.recovering || mutated(Mutant::ShortcutFromRecovery)));
     let sealed = alone.and_then(seal);
@@ -68,10 +76,10 @@ pub(crate) fn fence(
         let unstretched = mutated(Mutant::RecoveryUnstretched);
         let full = basis.replaced_seen + if unstretched { horizon } else { stretch(horizon) };
         let ended = alone.and_then(|record| ended_at(&record.holder.nonce, basis.evidence));
-        let known = ended.into_iter().chain(sealed.map(|_| basis.read_at)).min();
-        known.map_or(full, |known_at| full.min(known_at + stretch_twice(ttl)))
+        let told = ended.into_iter().chain(sealed.map(|_| basis.read_at)).min();
+        told.map_or(full, |told_at| full.min(told_at + stretch_twice(ttl)))
     });
-    let generation = Generation(found_generation.max(known).0 + 1);
+    let generation = Generation(found_generation.max(known.generation).0 + 1);
     let mut borrowed = found.map(|record| record.borrowed.clone()).unwrap_or_default();
     if lost && !mutated(Mutant::LostLoansForgotten) {
         close_what_was_lent(&mut borrowed, generation, settings, basis.wall);

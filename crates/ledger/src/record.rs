@@ -49,6 +49,13 @@ pub struct Record {
     pub clones: u64,
 }
 
+impl Record {
+    /// X: what it speaks of may be out for so long.
+    pub fn horizon(&self) -> Duration {
+        Duration::from_millis(self.horizon_ms)
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

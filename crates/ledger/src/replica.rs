@@ -1,8 +1,11 @@
 //! One process's part in one ledger: follower, candidate, owner, and in the end stopped for good.
 //! Takes events and calls with the time they happened at; gives store requests, answers and wake-ups.
 
+use std::time::Duration;
+
 use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
 use crate::canonical::{Seq, Tally};
+use crate::fence::Known;
 use crate::handover::Handover;
 use crate::leaving::Leaving;
 use crate::mutant::{Mutant, mutated};
@@ -29,6 +32,9 @@ pub struct Replica<M> {
     pub(crate) owner: Option<(Generation, Holder)>,
     /// The largest seq that this replica saw of that owner's records: a ledger below it was set back (R11).
     seq: Seq,
+    /// The longest horizon recorded of what may be out, as this replica saw it: a ledger that was set back may say less
+    /// (R11).
+    horizon: Duration,
     /// The newest generation that a token showed, and the next one where it had two owners: a ledger below it was set
     /// back (R5, R11).
     pub(crate) shown: Generation,
@@ -59,6 +65,7 @@ impl<M> Replica<M> {
             phase,
             owner: None,
             seq: Seq::default(),
+            horizon: Duration::ZERO,
             shown: Generation(0),
             wall: None,
             handed: None,
@@ -76,17 +83,18 @@ impl<M> Replica<M> {
     /// A follower of the same ledger under a fresh name, after this one has stopped: what it knows of
     /// generations goes along (R11).
     pub fn anew(&self, me: Holder, now: BootInstant) -> Self {
-        let Self { owner, seq, shown, wall, .. } = self;
-        let (owner, seq, shown, wall) = (owner.clone(), *seq, *shown, *wall);
-        Self { owner, seq, shown, wall, ..Self::new(me, self.settings.clone(), now) }
+        let Self { owner, seq, horizon, shown, wall, .. } = self;
+        let (owner, seq, horizon, shown, wall) = (owner.clone(), *seq, *horizon, *shown, *wall);
+        Self { owner, seq, horizon, shown, wall, ..Self::new(me, self.settings.clone(), now) }
     }
 
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once. An owner of a generation
     /// below the plan's least stops: a ledger that was set back may look like its own. The least never
-    /// shrinks: a plan may be set back with its ledger (R11).
+    /// shrinks, nor does the longest horizon: a plan may be set back with its ledger (R11).
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
         let least = self.settings.min_generation().max(settings.min_generation());
-        let settings = settings.with_min_generation(least);
+        let longest = self.settings.longest_horizon().max(settings.longest_horizon());
+        let settings = settings.with_min_generation(least).with_longest_horizon(longest);
         let old = std::mem::replace(&mut self.settings, settings);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let Phase::Owner(owner) = &mut self.phase else { return };
@@ -132,9 +140,9 @@ impl<M> Replica<M> {
 
     /// The watch of the Lease broke, and is begun anew: where nobody reached the store, nobody could renew the Lease, so a
     /// follower does not take it right when the store is back.
-    pub fn lose_sight_of_lease(&mut self) {
+    pub fn lose_sight_of_lease(&mut self, now: BootInstant) {
         if let Phase::Seeking(seeking) = &mut self.phase {
-            seeking.lose_sight(&self.me.nonce);
+            seeking.lose_sight(now, &self.me.nonce);
         }
     }
 
@@ -160,6 +168,9 @@ impl<M> Replica<M> {
             if same && self.owner.as_ref().is_some_and(|(_, holder)| holder.nonce != record.holder.nonce) {
                 self.note_rivals(record.generation);
             }
+            // A smaller one is recorded once nothing is out for longer: by the owner, and not in recovery.
+            let later = same && Seq(record.seq) >= self.seq && !record.recovering;
+            self.horizon = if later { record.horizon() } else { self.horizon.max(record.horizon()) };
             self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
             // A table of an earlier generation than the ledger's is good for nothing any more.
@@ -168,11 +179,11 @@ impl<M> Replica<M> {
         }
     }
 
-    /// The newest record that this replica, or the plan, knows of: its generation and seq.
-    fn known(&self) -> (Generation, Seq) {
+    fn known(&self) -> Known {
         let owner = self.owner.as_ref().map(|(generation, _)| (*generation, self.seq));
         let told = self.shown.max(self.settings.min_generation());
-        owner.unwrap_or_default().max((told, Seq::default()))
+        let (generation, seq) = owner.unwrap_or_default().max((told, Seq::default()));
+        Known { generation, seq, horizon: self.horizon.max(self.settings.longest_horizon()) }
     }
 
     /// The next request for the store. `now` is read right before the send: it is R2's s.
@@ -199,13 +210,14 @@ impl<M> Replica<M> {
         match &mut self.phase {
             Phase::Seeking(seeking) => {
                 let table = self.handed.as_ref().map(|(_, handover)| &handover.sealed);
-                let became = seeking.reply(cx, &self.me, known, table, (request, reply));
+                let became = seeking.reply(cx, &self.me, &known, table, (request, reply));
                 if let Some((mut owner, table)) = became {
                     if let Some((received, handover)) = self.handed.take().filter(|_| table.is_some()) {
                         owner.seats.take_over(received, handover.sessions);
                     }
                     self.owner = Some((owner.generation(), self.me.clone()));
                     self.seq = Seq(owner.book.record().seq);
+                    self.horizon = self.horizon.max(owner.book.record().horizon());
                     self.phase = Phase::Owner(Box::new(owner));
                 }
             }

@@ -46,6 +46,7 @@ pub struct Settings {
     ttl: Duration,
     limits: Vec<Limit>,
     min_generation: Generation,
+    longest_horizon: Duration,
     accepting: bool,
     borrowing: Option<Borrowing>,
 }
@@ -96,13 +97,26 @@ impl Settings {
                 return Err(SettingsError::Twice(limit.name.clone()));
             }
         }
-        Ok(Self { horizon, ttl, limits, min_generation: Generation(0), accepting: true, borrowing: None })
+        Ok(Self {
+            horizon,
+            ttl,
+            limits,
+            min_generation: Generation(0),
+            longest_horizon: Duration::ZERO,
+            accepting: true,
+            borrowing: None,
+        })
     }
 
     /// With the last generation that anybody saw (R3, R11): a record that is missing or older was
     /// lost, and is recovered from as if every cap were out.
     pub fn with_min_generation(self, min_generation: Generation) -> Self {
         Self { min_generation, ..self }
+    }
+
+    /// With the longest horizon that somebody saw recorded: what a lost record spoke of lasts no longer (R11).
+    pub fn with_longest_horizon(self, longest_horizon: Duration) -> Self {
+        Self { longest_horizon, ..self }
     }
 
     /// With new sessions granted or not; renewals go on in either case.
@@ -139,6 +153,11 @@ impl Settings {
     /// The last generation that anybody saw.
     pub fn min_generation(&self) -> Generation {
         self.min_generation
+    }
+
+    /// The longest horizon that somebody saw recorded.
+    pub fn longest_horizon(&self) -> Duration {
+        self.longest_horizon
     }
 
     /// How units are lent; None: not at all.

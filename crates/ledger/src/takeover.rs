@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::canonical::Seq;
-use crate::fence::{Basis, Fence, fence};
+use crate::fence::{Basis, Fence, Known, fence};
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Context, Owner};
@@ -14,7 +13,7 @@ use crate::seats::Seats;
 use crate::store::{RequestId, StoreReply, StoreRequest};
 use crate::tenure::{LEASE_DURATION, LEASE_RENEW, RETRY_PAUSE, Tenure};
 use crate::time::{BootInstant, stretch};
-use crate::types::{Generation, Holder, Nonce, Version};
+use crate::types::{Holder, Nonce, Version};
 use crate::waiting::Waiting;
 
 /// Most processes known to have ended: a ledger has a handful of replicas. Without the evidence a
@@ -128,11 +127,13 @@ impl Seeking {
         }
     }
 
-    /// The watch of the Lease broke: what becomes of it is not seen. Once for each state of it, however often that
-    /// happens: a watch that breaks all the time keeps no ledger from its next owner.
-    pub(crate) fn lose_sight(&mut self, me: &Nonce) {
-        let waiting = self.seen.as_ref().is_some_and(|seen| !self.free(seen, me));
-        self.blind |= waiting && self.back_at.is_none();
+    /// The watch of the Lease broke: what becomes of it is not seen. That counts until the Lease would be free, or else for
+    /// once: a watch that breaks all the time keeps no ledger from its next owner.
+    pub(crate) fn lose_sight(&mut self, now: BootInstant, me: &Nonce) {
+        let waiting = |seen: &Seen| {
+            !self.free(seen, me) && (self.back_at.is_none() || now < seen.at + stretch(LEASE_DURATION))
+        };
+        self.blind |= self.seen.as_ref().is_some_and(waiting);
     }
 
     /// A replica that could not reach the store has not seen the Lease left alone: its owner may have been cut off as
@@ -234,13 +235,12 @@ impl Seeking {
     }
 
     /// The answer to a request; gives the owner that this replica has become by it, and whose session
-    /// table it begins with. `known` is the newest record that anybody is known to have seen, `table`
-    /// whose table this replica holds.
+    /// table it begins with. `table` says whose table this replica holds.
     pub(crate) fn reply<M>(
         &mut self,
         cx: Context<'_>,
         me: &Holder,
-        known: (Generation, Seq),
+        known: &Known,
         table: Option<&Sealed>,
         (id, reply): (RequestId, StoreReply),
     ) -> Option<(Owner<M>, Option<Sealed>)> {

@@ -31,6 +31,53 @@ fn a_replica_that_saw_the_ledger_takes_an_empty_one_for_lost_before_the_plan_say
     assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
 }
 
+/// What was given out by a longer plan than the one that was set back with the ledger may be out for as long.
+fn recovers_from_half(prepare: impl FnOnce(&mut Replica<()>, &mut Bench)) -> bool {
+    let mut bench = Bench::new();
+    let limits = || vec![limit(POOL, "pool", 2)];
+    let (mut a, _) = first_owner(&mut bench, settings(X / 2, TTL, limits()), 0);
+    let before = bench.store.record().clone();
+    a.configure(bench.now, settings(X, TTL, limits()));
+    bench.run(&mut a, secs(1));
+    assert_eq!(bench.store.record().horizon(), X);
+    let mut b = bench.replica("b", settings(X / 2, TTL, limits()).with_min_generation(Generation(1)));
+    prepare(&mut b, &mut bench);
+    set_back(&mut bench, before);
+    b.configure(bench.now, settings(X / 2, TTL, limits()).with_min_generation(Generation(2)));
+    bench.take_over(&mut b);
+    bench.run(&mut b, stretch(X / 2) + secs(4));
+    is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL])))
+}
+
+#[test]
+fn a_lost_ledger_is_recovered_from_for_as_long_as_it_was_seen_to_promise() {
+    assert!(!recovers_from_half(|_, _| {}), "nobody knows");
+    assert!(recovers_from_half(|b, bench| b.observe_ledger(bench.now, bench.store.ledger.clone())));
+    assert!(recovers_from_half(|b, bench| {
+        let settings = settings(X / 2, TTL, vec![limit(POOL, "pool", 2)]).with_longest_horizon(X);
+        b.configure(bench.now, settings);
+    }));
+}
+
+/// Nothing is out for longer than the owner of the last record says.
+#[test]
+fn what_an_owner_shortened_does_not_lengthen_a_later_recovery() {
+    let limits = || vec![limit(POOL, "pool", 2)];
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, settings(X, TTL, limits()), 0);
+    let mut b = bench.replica("b", settings(X / 2, TTL, limits()));
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    a.configure(bench.now, settings(X / 2, TTL, limits()));
+    bench.run(&mut a, stretch(TTL) + secs(1));
+    assert_eq!(bench.store.record().horizon(), X / 2);
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    bench.store.ledger = Store::new().ledger;
+    bench.take_over(&mut b);
+    assert!(is_full(&bench.checkout(&mut b, ask(9, 1, &[POOL]))));
+    bench.run(&mut b, stretch(X / 2) + secs(4));
+    bench.grant(&mut b, 10, &[POOL]);
+}
+
 #[test]
 fn an_older_ledger_than_was_seen_is_a_lost_one() {
     let mut bench = Bench::new();

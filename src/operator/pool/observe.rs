@@ -20,7 +20,7 @@ use crate::{
     operator::{
         context::Context,
         error::ApiError,
-        generations::Least,
+        generations::{Least, Told},
         grant::binding,
         names,
         world::{World, get},
@@ -129,15 +129,18 @@ pub async fn observe(ctx: &Context, pool: Arc<LicensePool>) -> Result<Observed, 
 }
 
 fn least(ctx: &Context, pool: &LicensePool, live: &Live, terminating: bool, now: Timestamp) -> Least {
-    let told = pool.status.as_ref().and_then(|status| status.ledger.as_ref());
+    let status = pool.status.as_ref().and_then(|status| status.ledger.as_ref());
+    let plan = live.plan.as_ref().map(|plan| &plan.spec);
     let recorded = live.ledger.as_ref().and_then(|ledger| ledger.record());
-    let told = told
-        .map_or(0, |told| told.generation)
-        .max(live.plan.as_ref().map_or(0, |plan| plan.spec.min_generation))
-        .max(recorded.map_or(0, |record| record.generation.0));
+    let told = Told {
+        generation: status
+            .map_or(0, |status| status.generation)
+            .max(plan.map_or(0, |plan| plan.min_generation)),
+        longest_horizon: plan.and_then(|plan| plan.longest_outage_tolerance),
+    };
     // What goes with its namespace is not remembered: the next of that name is new.
     if terminating {
-        return Least { generation: told, again: None };
+        return told.alone(recorded.map_or(0, |record| record.generation.0));
     }
     ctx.generations.saw(ledger_name(pool), told, recorded, now)
 }

@@ -89,6 +89,7 @@ pub fn validate(observed: &Observed) -> Verdict {
         // As high as it ever was (R3, R11): so a ledger that is missing or was set back is known by its generation, and
         // the plan that says so is applied before an empty one is made. A takeover costs one write of the plan.
         min_generation: observed.least.generation,
+        longest_horizon: observed.least.longest_horizon,
         licensed: observed.licensed.clone(),
         before: observed.live.plan.as_ref().map(|plan| &plan.spec),
         pool,
