@@ -1,13 +1,17 @@
 //! Notices when files change, so that plans, certificates and manifests take effect without a restart.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 /// A change comes in several events; this is how long after the first one reads.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often the folders are looked at: that another one has taken the place of one is no event below it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -23,36 +27,123 @@ pub(crate) struct WatchError {
 
 /// Changes below some folders.
 pub(crate) struct Changes {
+    folders: Vec<PathBuf>,
+    /// Which folders those paths were when they were watched last.
+    watched: Vec<Option<Identity>>,
     events: mpsc::Receiver<()>,
+    /// Something changed, and was not told yet.
+    unsettled: bool,
     // Ends the watch when it is dropped.
-    _watcher: RecommendedWatcher,
+    _watcher: Option<RecommendedWatcher>,
 }
 
+/// Device and inode.
+type Identity = (u64, u64);
+
 impl Changes {
-    /// Watches `folders` with all that is below them.
+    /// Watches `folders` with all that is below them. They must be there now; one that is moved away, or that another one
+    /// takes the place of, is a change.
     pub(crate) fn below(folders: &[&Path]) -> Result<Self, WatchError> {
-        // One place: what matters is that something changed, not what and how often.
-        let (sender, events) = mpsc::channel(1);
-        let notice = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                let _ = sender.try_send(());
-            }
-        };
-        let error = |path: &Path, error| WatchError { path: path.to_owned(), error };
-        let first = folders.first().copied().unwrap_or(Path::new("."));
-        let mut watcher = notify::recommended_watcher(notice).map_err(|e| error(first, e))?;
-        for folder in folders {
-            watcher.watch(folder, RecursiveMode::Recursive).map_err(|e| error(folder, e))?;
-        }
-        Ok(Self { events, _watcher: watcher })
+        let folders: Vec<PathBuf> = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        let watched = folders.iter().map(|folder| identity(folder)).collect();
+        let (watcher, events) = watch(&folders)?;
+        Ok(Self { folders, watched, events, unsettled: false, _watcher: Some(watcher) })
     }
 
-    /// Waits for the next change, and until it has settled.
+    /// Waits for the next change, and until it has settled. May be dropped, and called again, without losing one.
     pub(crate) async fn next(&mut self) {
-        if self.events.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        while !self.unsettled {
+            match tokio::time::timeout(LOOK, self.events.recv()).await {
+                Ok(Some(())) => self.unsettled = true,
+                // Nothing is watched for the moment.
+                Ok(None) => tokio::time::sleep(LOOK).await,
+                Err(_) => {}
+            }
+            self.unsettled |= self.watch_others();
         }
         tokio::time::sleep(SETTLE).await;
         while self.events.try_recv().is_ok() {}
+        self.unsettled = false;
+    }
+
+    /// Watches what has taken the place of a folder, and says whether anything has, or is missing since the last look.
+    fn watch_others(&mut self) -> bool {
+        let there: Vec<_> = self.folders.iter().map(|folder| identity(folder)).collect();
+        if there == self.watched {
+            return false;
+        }
+        match watch(&self.folders) {
+            Ok((watcher, events)) => (self._watcher, self.events) = (Some(watcher), events),
+            Err(error) => {
+                warn!(%error, "changes are not noticed until it is there");
+                self._watcher = None;
+            }
+        }
+        self.watched = there;
+        true
+    }
+}
+
+fn identity(folder: &Path) -> Option<Identity> {
+    let found = std::fs::metadata(folder).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+fn watch(folders: &[PathBuf]) -> Result<(RecommendedWatcher, mpsc::Receiver<()>), WatchError> {
+    // One place: what matters is that something changed, not what and how often.
+    let (sender, events) = mpsc::channel(1);
+    let notice = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = sender.try_send(());
+        }
+    };
+    let error = |path: &Path, error| WatchError { path: path.to_owned(), error };
+    let first = folders.first().map_or(Path::new("."), PathBuf::as_path);
+    let mut watcher = notify::recommended_watcher(notice).map_err(|e| error(first, e))?;
+    for folder in folders {
+        watcher.watch(folder, RecursiveMode::Recursive).map_err(|e| error(folder, e))?;
+    }
+    Ok((watcher, events))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    async fn changed(changes: &mut Changes) {
+        tokio::time::timeout(Duration::from_secs(30), changes.next()).await.expect("a change is noticed");
+    }
+
+    #[tokio::test]
+    async fn what_takes_the_place_of_a_folder_is_watched_as_the_one_before_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let [folder, old, new] = ["here", "old", "new"].map(|name| root.path().join(name));
+        fs::create_dir(&folder).unwrap();
+        let mut changes = Changes::below(&[&folder]).unwrap();
+        fs::rename(&folder, &old).unwrap();
+        changed(&mut changes).await;
+        fs::create_dir(&new).unwrap();
+        fs::rename(&new, &folder).unwrap();
+        changed(&mut changes).await;
+        fs::write(folder.join("pool.yaml"), "a").unwrap();
+        changed(&mut changes).await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_points_to_another_folder_is_a_change() {
+        let root = tempfile::tempdir().unwrap();
+        let [link, next, one, two] = ["link", "next", "1", "2"].map(|name| root.path().join(name));
+        fs::create_dir(&one).unwrap();
+        fs::create_dir(&two).unwrap();
+        symlink(&one, &link).unwrap();
+        let mut changes = Changes::below(&[&link]).unwrap();
+        symlink(&two, &next).unwrap();
+        fs::rename(&next, &link).unwrap();
+        changed(&mut changes).await;
+        fs::write(two.join("pool.yaml"), "a").unwrap();
+        changed(&mut changes).await;
     }
 }

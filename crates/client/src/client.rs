@@ -227,7 +227,8 @@ impl Client {
     /// Asks until there is an answer, a failure that no retry helps, or the deadline.
     async fn call<C: Call>(&self, call: &C, deadline: Duration) -> Result<C::Answer, Transport> {
         let clock = self.clock();
-        let end = clock.now() + deadline;
+        let begun = clock.now();
+        let end = begun + deadline;
         let mut failures = 0;
         loop {
             let failure = match self.attempt(call, end).await {
@@ -236,7 +237,7 @@ impl Client {
             };
             let again = clock.now() + pause(failures, failure.retry_after(), self.jitter());
             if !failure.retryable() || again >= end {
-                return Err(failure);
+                return Err(failure.after(clock.now().since(begun)));
             }
             clock.sleep_until(again).await;
             failures += 1;

@@ -72,7 +72,7 @@ pub enum Transport {
         reason: String,
     },
     /// The server did not answer in time.
-    #[error("the license server at {server} did not answer within {} s; try again, and look at its health", .after.as_secs_f32())]
+    #[error("the license server at {server} did not answer within {:.1} s; try again, and look at its health", .after.as_secs_f32())]
     NoAnswer {
         /// Its URI.
         server: String,
@@ -100,6 +100,14 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The same, with the whole wait instead of the last attempt's.
+    pub(crate) fn after(self, waited: Duration) -> Self {
+        match self {
+            Self::NoAnswer { server, .. } => Self::NoAnswer { server, after: waited },
+            other => other,
+        }
+    }
+
     /// Whether another attempt may succeed.
     pub fn retryable(&self) -> bool {
         match self {

@@ -23,7 +23,9 @@ pub enum LicenseReason {
     #[error("{0} is licensed by its vendor here: list the Secrets with its licenses in spec.licenses")]
     Required(String),
     /// No Secret, or nothing under that key.
-    #[error("it has no key \"{0}\": create it with that key from the file that the vendor sent")]
+    #[error(
+        "it is not there, or has no key \"{0}\": create it with that key from the file that the vendor sent"
+    )]
     Missing(String),
     /// More than a document has.
     #[error("what it holds is too large for a license: put the vendor's file into it as it is")]

@@ -75,12 +75,16 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
+/// By kubectl, in an object that it only shows (`--dry-run=client -o yaml`).
+const WRITTEN_EMPTY: &str = "metadata.creationTimestamp";
+
 fn map(schema: &Json, line: u32, entries: &[Entry], path: &str, faults: &mut Vec<Fault>) {
     let known = schema["properties"].as_object();
     for Entry { key, line, value } in entries {
         let inner = join(path, key);
         if let Some(schema) = known.and_then(|known| known.get(key)) {
-            if value.is_null() && schema["nullable"] != true && schema["default"].is_null() {
+            let said = schema["nullable"] == true || !schema["default"].is_null() || inner == WRITTEN_EMPTY;
+            if value.is_null() && !said {
                 faults.push((*line, format!("{inner} is empty: write a value, or remove it")));
             }
             visit(schema, value, &inner, faults);

@@ -145,6 +145,18 @@ spec:
 ";
 
 #[test]
+fn what_kubectl_writes_down_without_a_cluster_is_read_as_it_is() {
+    let secret = "apiVersion: v1
+data: {license: eA==}
+kind: Secret
+metadata:
+  creationTimestamp: null
+  name: acme
+";
+    assert_eq!(Dir::with(&[("pool.yaml", POOL), ("secret.yaml", secret)]).problems(), <[&str; 0]>::default());
+}
+
+#[test]
 fn a_directory_of_broken_manifests_gets_every_problem_with_its_line() {
     let dir = Dir::with(&[
         ("a-pool.yaml", POOL),
