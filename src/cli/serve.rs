@@ -14,7 +14,8 @@ use crate::server::{kubernetes, standalone};
 ///
 /// Standalone: `serve --manifests DIR --data DIR` reads LicensePool and LicenseGrant objects from YAML files (again
 /// when they change, or on SIGHUP), and keeps keys, bindings and ledgers in the data directory. In a pod that the
-/// operator made: `serve --kubernetes`. SIGTERM drains.
+/// operator made: `serve --kubernetes`. SIGTERM and SIGINT end it in order: sessions stay in force, and the next server
+/// renews them.
 #[derive(clap::Args)]
 #[command(after_long_help = logging::HELP)]
 pub(crate) struct Args {
