@@ -13,7 +13,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Print a new activation key: put it into the Secret that a grant's keySecretRef names.
+    /// Print a new activation key, for the Secret that a grant names in spec.subjects[].keySecretRef.
     New,
 }
 
