@@ -125,11 +125,14 @@ impl Writer {
         }
     }
 
-    /// Writes the status of `object`.
+    /// Writes the status of `object`, unless that has changed since it was read: since when a condition holds is taken from
+    /// the status before.
     pub async fn status<K: Kind, S: Serialize>(&self, object: &K, status: &S) -> Result<(), ApiError> {
         let body = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": { "name": object.name_any(), "uid": object.meta().uid },
+            "metadata": {
+                "name": object.name_any(), "uid": object.meta().uid, "resourceVersion": object.meta().resource_version,
+            },
             "status": to_json("write the status of", object, status)?,
         });
         let name = object.name_any();
