@@ -10,7 +10,7 @@ use tracing::warn;
 
 /// A change comes in several events; this is how long after the first one reads.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How often the folders are looked at: that another one has taken the place of one is no event below it.
+/// How often the folder is looked at: that another one has taken its place is no event below it.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A folder cannot be watched.
@@ -25,11 +25,11 @@ pub(crate) struct WatchError {
     error: notify::Error,
 }
 
-/// Changes below some folders.
+/// Changes below a folder.
 pub(crate) struct Changes {
-    folders: Vec<PathBuf>,
-    /// Which folders those paths were when they were watched last.
-    watched: Vec<Option<Identity>>,
+    folder: PathBuf,
+    /// Which folder that path was when it was watched last; None: it is not watched.
+    watched: Option<Identity>,
     events: mpsc::Receiver<()>,
     /// Something changed, and was not told yet.
     unsettled: bool,
@@ -41,13 +41,12 @@ pub(crate) struct Changes {
 type Identity = (u64, u64);
 
 impl Changes {
-    /// Watches `folders` with all that is below them. They must be there now; one that is moved away, or that another one
-    /// takes the place of, is a change.
-    pub(crate) fn below(folders: &[&Path]) -> Result<Self, WatchError> {
-        let folders: Vec<PathBuf> = folders.iter().map(|folder| (*folder).to_owned()).collect();
-        let watched = folders.iter().map(|folder| identity(folder)).collect();
-        let (watcher, events) = watch(&folders)?;
-        Ok(Self { folders, watched, events, unsettled: false, _watcher: Some(watcher) })
+    /// Watches `folder` with all that is below it. It must be there now; that it is moved away, or that another one takes
+    /// its place, is a change.
+    pub(crate) fn below(folder: &Path) -> Result<Self, WatchError> {
+        let watched = identity(folder);
+        let (watcher, events) = watch(folder)?;
+        Ok(Self { folder: folder.to_owned(), watched, events, unsettled: false, _watcher: Some(watcher) })
     }
 
     /// Waits for the next change, and until it has settled. May be dropped, and called again, without losing one.
@@ -59,27 +58,28 @@ impl Changes {
                 Ok(None) => tokio::time::sleep(LOOK).await,
                 Err(_) => {}
             }
-            self.unsettled |= self.watch_others();
+            self.unsettled |= self.watch_another();
         }
         tokio::time::sleep(SETTLE).await;
         while self.events.try_recv().is_ok() {}
         self.unsettled = false;
     }
 
-    /// Watches what has taken the place of a folder, and says whether anything has, or is missing since the last look.
-    fn watch_others(&mut self) -> bool {
-        let there: Vec<_> = self.folders.iter().map(|folder| identity(folder)).collect();
+    /// Watches what has taken the place of the folder; says whether anything has, or it is gone since the last look.
+    fn watch_another(&mut self) -> bool {
+        let there = identity(&self.folder);
         if there == self.watched {
             return false;
         }
-        match watch(&self.folders) {
-            Ok((watcher, events)) => (self._watcher, self.events) = (Some(watcher), events),
+        match watch(&self.folder) {
+            Ok((watcher, events)) => {
+                (self._watcher, self.events, self.watched) = (Some(watcher), events, there);
+            }
             Err(error) => {
-                warn!(%error, "changes are not noticed until it is there");
-                self._watcher = None;
+                warn!(%error, "it is looked at again every two seconds");
+                (self._watcher, self.watched) = (None, None);
             }
         }
-        self.watched = there;
         true
     }
 }
@@ -89,7 +89,7 @@ fn identity(folder: &Path) -> Option<Identity> {
     Some((found.dev(), found.ino()))
 }
 
-fn watch(folders: &[PathBuf]) -> Result<(RecommendedWatcher, mpsc::Receiver<()>), WatchError> {
+fn watch(folder: &Path) -> Result<(RecommendedWatcher, mpsc::Receiver<()>), WatchError> {
     // One place: what matters is that something changed, not what and how often.
     let (sender, events) = mpsc::channel(1);
     let notice = move |event: notify::Result<notify::Event>| {
@@ -97,12 +97,9 @@ fn watch(folders: &[PathBuf]) -> Result<(RecommendedWatcher, mpsc::Receiver<()>)
             let _ = sender.try_send(());
         }
     };
-    let error = |path: &Path, error| WatchError { path: path.to_owned(), error };
-    let first = folders.first().map_or(Path::new("."), PathBuf::as_path);
-    let mut watcher = notify::recommended_watcher(notice).map_err(|e| error(first, e))?;
-    for folder in folders {
-        watcher.watch(folder, RecursiveMode::Recursive).map_err(|e| error(folder, e))?;
-    }
+    let error = |error| WatchError { path: folder.to_owned(), error };
+    let mut watcher = notify::recommended_watcher(notice).map_err(error)?;
+    watcher.watch(folder, RecursiveMode::Recursive).map_err(error)?;
     Ok((watcher, events))
 }
 
@@ -122,7 +119,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let [folder, old, new] = ["here", "old", "new"].map(|name| root.path().join(name));
         fs::create_dir(&folder).unwrap();
-        let mut changes = Changes::below(&[&folder]).unwrap();
+        let mut changes = Changes::below(&folder).unwrap();
         fs::rename(&folder, &old).unwrap();
         changed(&mut changes).await;
         fs::create_dir(&new).unwrap();
@@ -139,7 +136,7 @@ mod tests {
         fs::create_dir(&one).unwrap();
         fs::create_dir(&two).unwrap();
         symlink(&one, &link).unwrap();
-        let mut changes = Changes::below(&[&link]).unwrap();
+        let mut changes = Changes::below(&link).unwrap();
         symlink(&two, &next).unwrap();
         fs::rename(&next, &link).unwrap();
         changed(&mut changes).await;

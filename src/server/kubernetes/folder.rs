@@ -130,7 +130,7 @@ mod tests {
         let (old, new): (&[u8], &[u8]) = (&[7; 32], &[8; 32]);
         let mut mount = Mount::new(&[("primary", b"0"), ("0", old)]);
         let keys = Keys::new(read_keyring(mount.path()).unwrap());
-        let mut changes = Changes::below(&[mount.path()]).unwrap();
+        let mut changes = Changes::below(mount.path()).unwrap();
         let before = token(&keys);
         for primary in [b"0", b"1"] {
             mount.turn(&[("primary", primary), ("0", old), ("1", new)]);

@@ -120,7 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let tls = Arc::new(ServerTls::read(&config.folder.join("tls"))?);
     let peer_tls = Arc::new(PeerTls::read(&config.folder.join("peer"))?);
     let keyring = read_keyring(&config.folder.join("keys"))?;
-    let mut changes = Changes::below(&[&config.folder])?;
+    let mut changes = Changes::below(&config.folder)?;
     let clients = listen(config.listen, "--listen").await?;
     let peers = listen(config.peer_listen, "--peer-listen").await?;
     let probes = listen(config.http_listen, "--http-listen").await?;

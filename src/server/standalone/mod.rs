@@ -112,7 +112,7 @@ pub async fn run(
     let address = listener.local_addr().unwrap_or(config.listen);
     let (keyring, mut rotate_at) = data.keyring()?;
     let service = Service::new(Parts::of_machine(keyring, None));
-    let mut changes = Changes::below(&[&config.manifests])?;
+    let mut changes = Changes::below(&config.manifests)?;
     let sources = Sources { manifests: config.manifests.clone(), vendor_keys: config.vendor_keys.clone() };
     let mut pools = Pools::new(sources, data, service.clone(), address, host.clone());
     pools.start()?;
