@@ -66,7 +66,8 @@ pub(crate) fn fence(
     let recorded = found.filter(|_| !mutated(Mutant::PlannedHorizonOnly));
     let longer = |planned: Duration, recorded: Option<Duration>| planned.max(recorded.unwrap_or_default());
     let horizon = longer(settings.horizon(), recorded.map(Record::horizon));
-    let horizon = longer(horizon, Some(known.horizon).filter(|_| lost));
+    let remembered = lost && !mutated(Mutant::LongestHorizonForgotten);
+    let horizon = longer(horizon, Some(known.horizon).filter(|_| remembered));
     let ttl = longer(settings.ttl(), recorded.map(|record| Duration::from_millis(record.ttl_ms)));
     // The shortcuts of R6 hold only for what is known to be the last owner's alone.
     let alone = found.filter(|record| !lost && (!record.recovering || mutated(Mutant::ShortcutFromRecovery)));

@@ -81,6 +81,8 @@ pub enum Mutant {
     RegressedPromisesCount,
     /// R11: what may have been lent by a record that was lost does not count.
     LostLoansForgotten,
+    /// R11: the recovery from an older record lasts as long as that record says.
+    LongestHorizonForgotten,
     /// No rule: a replica takes the Lease without waiting for it to be left alone. Safety must not rest on
     /// that wait, so the check must find nothing, and its searches use this to get further.
     LeaseTakenAtAnyTime,

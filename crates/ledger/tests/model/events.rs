@@ -1,6 +1,7 @@
 //! What can happen next in a world, and how it happens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use genie_ledger::*;
 
@@ -258,11 +259,13 @@ impl World {
     fn set_back(&mut self, old: usize, choices: &mut Choices) {
         self.left.setbacks -= 1;
         let now = generation(self.store.ledger.as_ref());
+        let horizon = horizon(self.store.ledger.as_ref());
         let record = self.past.ledgers.iter().filter(|old| generation(Some(old)) == now).nth(old);
         let record = record.and_then(|old| old.record.clone());
         let store = Arc::make_mut(&mut self.store);
         store.ledger = Some(ObservedLedger { version: store.next_version(), record });
         if self.config.told {
+            self.longest = self.longest.max(horizon);
             self.min_generation = now.map_or(Generation(0), |now| Generation(now.0 + 1));
             self.tell_all(choices);
         }
@@ -308,6 +311,7 @@ impl World {
         let before = self.store.ledger.as_ref().and_then(|ledger| ledger.record.as_ref());
         let seen = before.map_or(Generation(0), |record| record.generation);
         self.min_generation = self.min_generation.max(seen);
+        self.longest = self.longest.max(horizon(self.store.ledger.as_ref()));
         let store = Arc::make_mut(&mut self.store);
         store.ledger = Some(ObservedLedger { version: store.next_version(), record });
         self.tell_all(choices);
@@ -320,6 +324,10 @@ impl World {
             }
         }
     }
+}
+
+fn horizon(ledger: Option<&ObservedLedger>) -> Duration {
+    ledger.and_then(|ledger| ledger.record.as_ref()).map_or(Duration::ZERO, Record::horizon)
 }
 
 fn generation(ledger: Option<&ObservedLedger>) -> Option<Generation> {

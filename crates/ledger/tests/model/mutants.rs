@@ -8,7 +8,7 @@ use genie_ledger::BORROW_SKEW;
 use genie_ledger::Mutant::{self, *};
 
 use super::client::ClientMutant::{self, *};
-use super::config::{Asks, Config, TTL, X, asks, borrows, pool};
+use super::config::{Asks, Config, GRAIN, TTL, X, asks, borrows, pool};
 use super::holds;
 use super::search::{Order, search};
 use crate::support::{POOL, limit, secs, settings};
@@ -318,6 +318,14 @@ fn mutant_r11_older_seq_unnoticed() {
 fn mutant_r11_set_back_and_nobody_told() {
     let whole = pair(0, 2).with(|b| b.setbacks = 1).also(|c| c.told = true);
     dies("set back, and nobody told", whole.clone(), whole.also(|c| c.told = false));
+}
+
+/// X is raised, the ledger is set back to before that, and so is the plan.
+#[test]
+fn mutant_r11_longest_horizon_forgotten() {
+    let lasts = |x| settings(secs(x), 4 * GRAIN, vec![limit(POOL, "pool", 1)]);
+    let config = pair(3, 2).with(|b| b.setbacks = 1).also(|c| c.told = true);
+    refuted(LongestHorizonForgotten, config.also(|c| c.plans = [10, 20, 10].map(lasts).into()));
 }
 
 #[test]

@@ -103,6 +103,8 @@ pub struct World {
     pub renewals: Vec<((Generation, SessionId, u32), OperationId)>,
     /// The last generation that the operator saw.
     pub min_generation: Generation,
+    /// The longest horizon that it saw recorded, of a ledger that was lost or set back.
+    pub longest: Duration,
     pub nodes: Vec<Option<Arc<Node>>>,
     pub flights: Vec<Flight>,
     pub messages: Vec<Message>,
@@ -131,6 +133,7 @@ impl World {
             past: Past::default(),
             renewals: Vec::new(),
             min_generation: Generation(0),
+            longest: Duration::ZERO,
             nodes: Vec::new(),
             flights: Vec::new(),
             messages: Vec::new(),
@@ -156,7 +159,8 @@ impl World {
     }
 
     pub fn settings(&self) -> Settings {
-        self.config.plans[self.plan].clone().with_min_generation(self.min_generation)
+        let plan = self.config.plans[self.plan].clone();
+        plan.with_min_generation(self.min_generation).with_longest_horizon(self.longest)
     }
 
     /// A fresh process.
@@ -270,7 +274,7 @@ impl World {
         let seq = record.map_or(0, |record| record.seq);
         canonical::ledger_is_at((self.config.budget.setbacks > 0).then_some(seq));
         canonical::wall_clocks_show(wall(self.now));
-        (&self.left, self.plan, self.min_generation, &self.allowed).hash(state);
+        (&self.left, self.plan, self.min_generation, self.longest, &self.allowed).hash(state);
         for (index, node) in self.nodes.iter().enumerate() {
             canonical::look_from(self.clock(index), far, index as u64);
             node.is_some().hash(state);
