@@ -32,8 +32,9 @@ use world::{Broken, World, lock};
 /// How many worlds a plain test run looks at.
 const SEEDS: u64 = 2_000;
 /// Worlds that broke something once. 4405: a ledger that was set back to an earlier generation under an owner that recovered
-/// was noticed only at the end of the recovery, and a second one followed.
-const REGRESSIONS: [u64; 1] = [4405];
+/// was noticed only at the end of the recovery, and a second one followed. 17603: a seat that was given back to two owners, and
+/// given out again by the first, was not adopted by the second.
+const REGRESSIONS: [u64; 2] = [4405, 17603];
 
 /// After how many worlds a long search says that it goes on.
 const PROGRESS: u64 = 5_000;

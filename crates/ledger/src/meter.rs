@@ -39,9 +39,9 @@ pub(crate) struct Meter {
     live: u64,
     /// Out by this owner, units that wait under Q included; after recovery, adopted ones too.
     floating: u64,
-    /// Adopted in this recovery, ended ones included; never falls before its end (R5).
+    /// Adopted in this recovery, and live (R5).
     adopted: u64,
-    /// The part of `adopted` whose sessions have ended.
+    /// Adopted in this recovery, and ended: part of W_old until its end.
     spent: u64,
     /// W_old: what earlier owners promised; None: their record lacks it, so it counts as the cap (R4).
     base: Option<u32>,
@@ -119,7 +119,7 @@ impl Meter {
 
     /// Whether nothing is lost when this meter is forgotten.
     pub(crate) fn idle(&self) -> bool {
-        let counted = self.floating + self.adopted + self.reserved;
+        let counted = self.floating + self.adopted + self.spent + self.reserved;
         !self.planned && counted == 0 && self.usable.is_none() && self.base.is_none()
     }
 
@@ -147,7 +147,8 @@ impl Meter {
         }
     }
 
-    /// R5: whether `count` more adopted units are inside what earlier owners promised.
+    /// R5: whether `count` more adopted units are inside what earlier owners promised. Those that have ended are not among
+    /// them: an earlier owner that goes on inside its promise may have heard of the end as well, and given them out again.
     pub(crate) fn adoptable(&self, count: u64) -> bool {
         self.cap.is_none_or(|cap| self.adopted + count <= u64::from(self.base.unwrap_or(cap)))
     }
@@ -182,12 +183,6 @@ impl Meter {
         self.adopted += count;
     }
 
-    /// A session of an earlier owner was checked in before it was adopted.
-    pub(crate) fn adopt_ended(&mut self, count: u64) {
-        self.adopted += count;
-        self.spent += count;
-    }
-
     /// The client gave the units back: they are free at once.
     pub(crate) fn give_back(&mut self, count: u64) {
         self.live -= count;
@@ -206,12 +201,12 @@ impl Meter {
     /// An adopted session ended in recovery: its units are free after it.
     pub(crate) fn spend(&mut self, count: u64) {
         self.live -= count;
+        self.adopted -= count;
         if mutated(Mutant::AdoptedFreesEarly) {
-            self.adopted -= count;
             self.base = self.base.map(|base| base.saturating_sub(count as u32));
-            return;
+        } else {
+            self.spent += count;
         }
-        self.spent += count;
     }
 
     /// A checkout waits for a larger promise.
@@ -240,11 +235,14 @@ impl Meter {
         free > 0
     }
 
-    /// What was adopted counts as this owner's; what ended of it waits under Q like all that time freed.
+    /// What was adopted counts as this owner's; what ended of it waits under Q like all that time freed, as far as
+    /// it is inside W_old.
     pub(crate) fn end_recovery(&mut self) {
-        self.floating += std::mem::take(&mut self.adopted);
-        self.freed += std::mem::take(&mut self.spent);
-        self.base = None;
+        let adopted = std::mem::take(&mut self.adopted);
+        let most = self.base.take().or(self.cap).map_or(u64::MAX, u64::from);
+        let waits = std::mem::take(&mut self.spent).min(most.saturating_sub(adopted));
+        self.floating += adopted + waits;
+        self.freed += waits;
     }
 
     /// Whether the promise should be raised now.

@@ -248,14 +248,7 @@ impl<M> Seats<M> {
 
     /// Keeps an earlier owner's session from being adopted after its check-in.
     fn checkin_unadopted(&mut self, claim: &Claim) {
-        let earlier = claim.generation < self.generation && self.limits.recovering();
-        if !earlier || self.ended.contains(&claim.session) || self.table_full() {
-            return;
-        }
-        if let Some(slots) = self.limits.adopted(&claim.limits)
-            && self.limits.adoptable(&slots, claim.count).is_ok()
-        {
-            self.limits.each(&slots, claim.count, Meter::adopt_ended);
+        if claim.generation < self.generation && self.limits.recovering() && !self.table_full() {
             self.ended.insert(claim.session);
         }
     }

@@ -386,3 +386,36 @@ fn evidence_counts_only_for_exactly_that_nonce_and_only_if_it_was_not_recovering
     bench.pump(&mut c);
     assert_eq!(c.status(bench.now).recovery_ends, Some(bench.now + stretch(X)), "b was recovering itself");
 }
+
+/// An owner that is cut off from the store goes on inside its promise. A check-in whose answer was lost is sent again, to
+/// the next owner, and frees the units at the first one only.
+#[test]
+fn a_seat_that_was_given_back_to_two_owners_and_given_out_again_by_the_first_goes_on_at_the_second() {
+    for adopted_before in [true, false] {
+        let mut bench = Bench::new();
+        let (mut a, claims) = first_owner(&mut bench, pool_of(2), 2);
+        let mut b = bench.replica("b", pool_of(2));
+        bench.take_over(&mut b);
+        if adopted_before {
+            granted(&bench.renew(&mut b, &claims[0], 10));
+        }
+        assert_eq!(bench.checkin(&mut a, &claims[0]), Answer::Returned);
+        assert_eq!(bench.checkin(&mut b, &claims[0]), Answer::Returned);
+        let again = granted(&answered(a.checkout(bench.now, ask(11, 1, &[POOL]))));
+        granted(&bench.renew(&mut b, &claims[1], 12));
+        let mut again = granted(&bench.renew(&mut b, &again, 13));
+        assert!(!matches!(bench.renew(&mut b, &claims[0], 14), Answer::Granted { .. }), "it is over");
+
+        assert!(
+            is_full(&bench.checkout(&mut b, ask(15, 1, &[POOL]))),
+            "R5: nothing is free before recovery ends"
+        );
+        for n in 16..30 {
+            bench.run(&mut b, secs(60));
+            again = granted(&bench.renew(&mut b, &again, n));
+            assert!(bench.store.promise("pool") <= Some(2), "never more than the cap");
+        }
+        assert_eq!(bench.store.record().usage.get("pool"), Some(&1), "the other ran out");
+        bench.grant(&mut b, 30, &[POOL]);
+    }
+}
