@@ -140,7 +140,7 @@ fn close_what_was_lent(
     settings: &Settings,
     wall: Option<UnixSeconds>,
 ) {
-    let Some(Borrowing { max_units, longest }) = settings.borrowing() else { return };
+    let Some(Borrowing { max_units, longest }) = settings.may_have_lent() else { return };
     let ends = wall.map_or(UnixSeconds::NEVER, |wall| wall.plus(longest).plus(BORROW_SKEW));
     let mut lost = Borrowed::lost(generation, max_units, ends);
     for earlier in borrowed.extract_if(.., |entry| entry.is_lost()) {

@@ -134,7 +134,7 @@ impl<M> Owner<M> {
     /// The wall clock was told anew.
     pub(crate) fn tell_wall(&mut self, cx: Context<'_>) {
         let Some(wall) = cx.wall else { return };
-        let lost_end = cx.settings.borrowing().map(|b| wall.plus(b.longest).plus(BORROW_SKEW));
+        let lost_end = cx.settings.may_have_lent().map(|b| wall.plus(b.longest).plus(BORROW_SKEW));
         self.book.loans.tell_wall(wall, lost_end, &mut self.seats.limits);
     }
 }

@@ -90,11 +90,12 @@ impl<M> Replica<M> {
 
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once. An owner of a generation
     /// below the plan's least stops: a ledger that was set back may look like its own. The least never
-    /// shrinks, nor does the longest horizon: a plan may be set back with its ledger (R11).
+    /// shrinks, nor does the longest horizon, nor what may have been lent: a plan may be set back with its ledger (R11).
     pub fn configure(&mut self, now: BootInstant, settings: Settings) {
         let least = self.settings.min_generation().max(settings.min_generation());
         let longest = self.settings.longest_horizon().max(settings.longest_horizon());
         let settings = settings.with_min_generation(least).with_longest_horizon(longest);
+        let settings = settings.with_may_have_lent(self.settings.may_have_lent());
         let old = std::mem::replace(&mut self.settings, settings);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         let Phase::Owner(owner) = &mut self.phase else { return };

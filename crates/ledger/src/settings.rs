@@ -27,6 +27,13 @@ pub struct Borrowing {
     pub longest: Duration,
 }
 
+impl Borrowing {
+    /// As many units and as long as either of them.
+    fn or(self, other: Self) -> Self {
+        Self { max_units: self.max_units.max(other.max_units), longest: self.longest.max(other.longest) }
+    }
+}
+
 /// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats. An id and a
 /// name belong together for good: sessions are counted by id, and promised by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +56,7 @@ pub struct Settings {
     longest_horizon: Duration,
     accepting: bool,
     borrowing: Option<Borrowing>,
+    may_have_lent: Option<Borrowing>,
 }
 
 /// Why settings were refused.
@@ -105,6 +113,7 @@ impl Settings {
             longest_horizon: Duration::ZERO,
             accepting: true,
             borrowing: None,
+            may_have_lent: None,
         })
     }
 
@@ -124,15 +133,24 @@ impl Settings {
         Self { accepting, ..self }
     }
 
-    /// With units lent or not (R9); what is lent already stays so in either case. A lost ledger closes what
-    /// may have been lent (R11) only where units are lent by the plan in force then.
+    /// With units lent or not (R9); what is lent already stays so in either case. A lost ledger closes what may have been
+    /// lent (R11) by this plan, or by an earlier one of this process.
     pub fn with_borrowing(self, borrowing: Option<Borrowing>) -> Result<Self, SettingsError> {
         match borrowing.map(|borrowing| borrowing.longest) {
             Some(longest) if longest.is_zero() || longest > MAX_BORROW || longest.subsec_nanos() > 0 => {
                 Err(SettingsError::LongestBorrow(longest))
             }
-            _ => Ok(Self { borrowing, ..self }),
+            _ => Ok(Self { borrowing, ..self }.with_may_have_lent(borrowing)),
         }
+    }
+
+    /// With units that an earlier plan may have lent.
+    pub(crate) fn with_may_have_lent(self, earlier: Option<Borrowing>) -> Self {
+        let may_have_lent = match (self.may_have_lent, earlier) {
+            (Some(this), Some(earlier)) => Some(this.or(earlier)),
+            (this, earlier) => this.or(earlier),
+        };
+        Self { may_have_lent, ..self }
     }
 
     /// X: how long an owner may work without an acknowledged Lease renewal.
@@ -163,6 +181,11 @@ impl Settings {
     /// How units are lent; None: not at all.
     pub fn borrowing(&self) -> Option<Borrowing> {
         self.borrowing
+    }
+
+    /// The most that documents may be out for, by this plan or an earlier one; None: nothing was ever lent.
+    pub(crate) fn may_have_lent(&self) -> Option<Borrowing> {
+        self.may_have_lent
     }
 
     /// Whether new sessions are granted.

@@ -538,6 +538,26 @@ fn a_ledger_that_was_set_back_keeps_its_documents_and_closes_the_rest_once() {
 }
 
 #[test]
+fn what_an_earlier_plan_may_have_lent_stays_closed_when_the_plan_is_set_back_with_its_ledger() {
+    for later in [pool_of(3), pool_that_lends(3, 1)] {
+        let mut bench = Bench::new();
+        let mut b = bench.replica("b", pool_that_lends(3, 2));
+        b.set_wall_clock(bench.now, NOON);
+        let mut a = lender(&mut bench, pool_that_lends(3, 2));
+        for n in [1, 2] {
+            lent(&borrow(&mut bench, &mut a, &a_day(n)));
+        }
+        bench.store.ledger = Some(ObservedLedger { version: bench.store.next_version(), record: None });
+        b.configure(bench.now, later.with_min_generation(Generation(1)));
+        bench.take_over(&mut b);
+        bench.run(&mut b, stretch(X));
+        assert_eq!(b.status(bench.now).recovery_ends, None);
+        bench.grant(&mut b, 3, &[POOL]);
+        assert!(is_full(&bench.checkout(&mut b, ask(4, 1, &[POOL]))), "two of three are lent");
+    }
+}
+
+#[test]
 fn a_ledger_that_lends_nothing_closes_nothing_when_it_is_lost() {
     let mut bench = Bench::new();
     let _a = bench.owner("a", pool_of(1));
