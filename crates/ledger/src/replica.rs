@@ -10,7 +10,7 @@ use crate::handover::Handover;
 use crate::leaving::Leaving;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Completions, Context, Owner};
-use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed, UnixSeconds};
+use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Record, Sealed, UnixSeconds};
 use crate::settings::Settings;
 use crate::status::StopReason;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -162,9 +162,13 @@ impl<M> Replica<M> {
     }
 
     fn note_owner(&mut self, ledger: Option<&ObservedLedger>) {
-        if let Some(record) = ledger.and_then(|ledger| ledger.record.as_ref())
-            && self.owner.as_ref().is_none_or(|(generation, _)| record.generation >= *generation)
-        {
+        if let Some(record) = ledger.and_then(|ledger| ledger.record.as_ref()) {
+            self.note_record(record);
+        }
+    }
+
+    fn note_record(&mut self, record: &Record) {
+        if self.owner.as_ref().is_none_or(|(generation, _)| record.generation >= *generation) {
             let same = self.owner.as_ref().is_some_and(|(generation, _)| *generation == record.generation);
             if same && self.owner.as_ref().is_some_and(|(_, holder)| holder.nonce != record.holder.nonce) {
                 self.note_rivals(record.generation);
@@ -240,6 +244,9 @@ impl<M> Replica<M> {
         if let Err(reason) = event {
             if let Phase::Owner(owner) = &mut self.phase {
                 owner.turn_away(&mut self.done);
+                // Its last writes, which no watch may have shown it: the ledger may be set back to before them (R11).
+                let written = owner.book.record().clone();
+                self.note_record(&written);
             }
             self.phase = Phase::Stopped(reason);
         }

@@ -129,6 +129,25 @@ fn who_saw_a_later_record_takes_an_older_one_of_the_same_generation_for_lost() {
 }
 
 #[test]
+fn an_owner_that_begins_anew_knows_what_it_wrote_though_no_watch_showed_it() {
+    let mut bench = Bench::new();
+    let mut a = bench.owner("a", pool_of(1));
+    let before = before_one_more_seat(&mut bench, &mut a);
+    set_back(&mut bench, before);
+    // Somebody takes the Lease, and ends before the fence.
+    let version = bench.store.next_version();
+    let lease = bench.store.lease.as_mut().expect("a Lease");
+    (lease.version, lease.record.holder) = (version, Some(nonce("b")));
+    a.observe_lease(bench.now, bench.store.lease.clone());
+    bench.pump(&mut a);
+    assert_eq!(a.role(), Role::Stopped(StopReason::LeaseTaken));
+    let mut again = a.anew(holder("c"), bench.now);
+    again.previous_ended(bench.now, nonce("a"));
+    bench.take_over(&mut again);
+    assert!(is_full(&bench.checkout(&mut again, ask(60, 1, &[POOL]))), "its one seat is out");
+}
+
+#[test]
 fn an_owner_that_sees_its_ledger_set_back_writes_it_again() {
     let mut bench = Bench::new();
     let mut a = bench.owner("a", pool_of(1));
