@@ -46,6 +46,7 @@ fn in_force_stays_high_until_the_lower_promise_is_acknowledged() {
 fn a_smaller_ttl_and_horizon_are_obeyed_at_once_and_recorded_when_the_old_tokens_are_over() {
     let mut bench = Bench::new();
     let mut owner = bench.owner("a", pool_of(1));
+    bench.run(&mut owner, 2 * TTL);
     let claim = bench.grant(&mut owner, 1, &[POOL]);
     let smaller = settings(secs(120), secs(30), vec![limit(POOL, "pool", 1)]);
     owner.configure(bench.now, smaller);

@@ -103,6 +103,47 @@ fn a_table_is_good_for_its_own_seal_only() {
     assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
 }
 
+/// A table without sessions, as if of this owner.
+fn empty_table(generation: u64, owner: &str) -> Handover<()> {
+    let sealed = Sealed { generation: Generation(generation), nonce: nonce(owner) };
+    Handover { sealed, sessions: Vec::new() }
+}
+
+#[test]
+fn a_late_table_of_an_earlier_owner_does_not_take_the_place_of_a_later_ones() {
+    let mut bench = Bench::new();
+    let (_z, _) = first_owner(&mut bench, pool_of(1), 0);
+    let mut a = bench.replica("z", pool_of(1));
+    bench.take_over(&mut a);
+    bench.run(&mut a, stretch(X) + secs(4));
+    bench.grant(&mut a, 50, &[POOL]);
+    let mut b = follower(&mut bench, 1);
+    b.observe_ledger(bench.now, bench.store.ledger.clone());
+    seal_for(&mut bench, &mut a, &mut b);
+    assert_eq!(b.accept_handover(bench.now, empty_table(1, "a")), None);
+    sees_the_lease(&mut bench, &mut b);
+    assert_eq!((b.role(), b.status(bench.now).recovery_ends), (Role::Owner, None));
+    assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
+}
+
+#[test]
+fn a_takeover_that_rests_on_a_table_ends_with_that_one() {
+    let mut bench = Bench::new();
+    let (mut a, _) = first_owner(&mut bench, pool_of(1), 1);
+    let mut b = follower(&mut bench, 1);
+    seal_for(&mut bench, &mut a, &mut b);
+    b.observe_lease(bench.now, bench.store.lease.clone());
+    while let [request] = &bench.hold(&mut b)[..] {
+        assert_eq!(b.accept_handover(bench.now, empty_table(1, "a")), None);
+        bench.answer(&mut b, request.clone());
+        if b.role() == Role::Owner {
+            break;
+        }
+    }
+    assert_eq!((b.role(), b.status(bench.now).recovery_ends), (Role::Owner, None));
+    assert!(is_full(&bench.checkout(&mut b, ask(60, 1, &[POOL]))));
+}
+
 #[test]
 fn an_owner_that_still_recovers_seals_nothing() {
     let mut bench = Bench::new();
