@@ -119,11 +119,24 @@ fn ended_at(nonce: &Nonce, evidence: &BTreeMap<Nonce, BootInstant>) -> Option<Bo
     }
 }
 
+/// R10: what was found, and what was in use of a limit that had no cap, and so no promise, where the plan has a cap below it
+/// now: the cap takes nothing away. (As of the last write of the usage, some seconds ago at the most.)
+fn found_promises(record: &Record, settings: &Settings) -> BTreeMap<Arc<str>, u32> {
+    let mut promises = record.promises.clone();
+    for limit in settings.limits() {
+        let above = record.usage.get(&limit.name).filter(|used| limit.cap.is_some_and(|cap| **used > cap));
+        if let Some(used) = above {
+            promises.entry(limit.name.clone()).or_insert(*used);
+        }
+    }
+    promises
+}
+
 /// W as it was found; no entry where the record was lost, so that each limit counts as its cap.
 fn promises(found: Option<&Record>, lost: bool, settings: &Settings) -> BTreeMap<Arc<str>, u32> {
     match found {
         _ if lost && !mutated(Mutant::RegressedPromisesCount) => BTreeMap::new(),
-        Some(record) => record.promises.clone(),
+        Some(record) => found_promises(record, settings),
         None => {
             let capped = settings.limits().iter().filter_map(|l| Some((l.name.clone(), l.cap?)));
             capped.map(|(name, cap)| (name, meter::ahead(cap))).collect()

@@ -83,3 +83,22 @@ fn a_larger_horizon_is_used_only_once_it_is_recorded() {
     bench.run(&mut owner, secs(1));
     assert_eq!(owner.status(bench.now).horizon_ends, Some(sent + shrink(2 * X)));
 }
+
+#[test]
+fn a_first_cap_takes_nothing_away_though_its_owner_was_gone_before_it_heard_of_it() {
+    let plan =
+        |cap: Option<u32>| settings(X, TTL, vec![limit(POOL, "pool", 9), limit(FEATURE, "feature", cap)]);
+    let mut bench = Bench::new();
+    let mut a = bench.owner("a", plan(None));
+    let claims: Vec<_> = (0..3).map(|n| bench.grant(&mut a, n, &[POOL, FEATURE])).collect();
+    bench.run(&mut a, secs(10));
+    let mut b = bench.replica("b", plan(Some(1)));
+    bench.take_over(&mut b);
+    assert_eq!(b.status(bench.now).limits[1].in_force, Some(3));
+    for (claim, n) in claims.iter().zip(10..) {
+        granted(&bench.renew(&mut b, claim, n));
+    }
+    bench.run(&mut b, secs(20));
+    assert!(is_full(&bench.checkout(&mut b, ask(20, 1, &[FEATURE]))));
+    bench.grant(&mut b, 21, &[POOL]);
+}
