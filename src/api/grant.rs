@@ -56,9 +56,17 @@ pub struct LicenseGrantSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1))]
     pub subjects: Vec<Subject>,
+    /// Where the pool's `queue.order` is Priority: of those who wait, the higher is served first. 0 to 1000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 1_000))]
+    pub priority: u32,
     /// Grants no new session while true; renewals go on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+pub(super) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The pool of a grant.

@@ -22,7 +22,8 @@ pub use plan::{MAX_GRANTS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier,
 pub use pool::{
     AllowedNamespaces, Availability, CountStatus, DeletionPolicy, LedgerReclaimPolicy, LicensePool,
     LicensePoolSpec, LicenseSecretRef, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolLicense,
-    PoolSeatsStatus, PoolStatus, PoolTier, PullSecret, ServerSpec, ServiceSpec, SessionPolicy,
+    PoolSeatsStatus, PoolStatus, PoolTier, PullSecret, QueueOrder, QueuePolicy, ServerSpec, ServiceSpec,
+    SessionPolicy,
 };
 pub use types::{Name, Validity};
 

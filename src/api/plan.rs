@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiDuration, Name, Validity};
+use super::{ApiDuration, Name, QueuePolicy, Validity};
 
 /// Grants of one pool at the most; more are refused with a condition, long before etcd's object limit.
 pub const MAX_GRANTS: usize = 2_000;
@@ -45,6 +45,9 @@ pub struct SeatPlanSpec {
     pub ttl: ApiDuration,
     /// The horizon X.
     pub outage_tolerance: ApiDuration,
+    /// How clients wait for a seat; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePolicy>,
     /// When the pool counts.
     #[serde(default)]
     pub validity: Validity,
@@ -127,6 +130,9 @@ pub struct PlanGrant {
     #[serde(default)]
     #[schemars(length(max = 4))]
     pub keys: Vec<PlanKey>,
+    /// Its place among those who wait.
+    #[serde(default, skip_serializing_if = "super::grant::is_zero")]
+    pub priority: u32,
     /// Grants no new session.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,

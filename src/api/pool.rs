@@ -26,6 +26,7 @@ use super::{ApiDuration, Name, Validity, sentences, types::TIME_RULE};
     printcolumn = r#"{"name":"PRODUCT","type":"string","jsonPath":".spec.product"}"#,
     printcolumn = r#"{"name":"SEATS","type":"integer","jsonPath":".status.seats.total"}"#,
     printcolumn = r#"{"name":"IN-USE","type":"integer","jsonPath":".status.seats.inUse"}"#,
+    printcolumn = r#"{"name":"QUEUED","type":"integer","jsonPath":".status.seats.queued"}"#,
     printcolumn = r#"{"name":"READY","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"REASON","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"OWNER","type":"string","priority":1,"jsonPath":".status.ledger.owner"}"#,
@@ -69,6 +70,9 @@ pub struct LicensePoolSpec {
     /// How sessions live.
     #[serde(default)]
     pub session: SessionPolicy,
+    /// How clients wait for a seat.
+    #[serde(default)]
+    pub queue: QueuePolicy,
     /// What an outage may cost.
     #[serde(default)]
     pub availability: Availability,
@@ -148,6 +152,36 @@ pub struct SessionPolicy {
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('1h')")
         .message(sentences::TTL))]
     pub ttl: ApiDuration,
+}
+
+/// How clients wait for a seat that ask to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueuePolicy {
+    /// Clients that wait at one time; 0: none, all are denied at once.
+    #[serde(default = "default_queue_length")]
+    #[schemars(range(max = 10_000))]
+    pub max_length: u32,
+    /// How long one may wait. 1s to 168h.
+    #[serde(default = "default_max_wait")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('168h')")
+        .message(sentences::MAX_WAIT))]
+    pub max_wait: ApiDuration,
+    /// Who is next.
+    #[serde(default)]
+    pub order: QueueOrder,
+}
+
+/// Who of those who wait gets the next seat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum QueueOrder {
+    /// Who came first.
+    #[default]
+    Fifo,
+    /// Who has the grant with the highest `priority`; of these, who came first.
+    Priority,
+    /// Who has the grant that uses the fewest seats; of these, who came first.
+    FairShare,
 }
 
 /// What an outage may cost.
@@ -335,6 +369,9 @@ pub struct PoolSeatsStatus {
     pub in_force: u32,
     /// Seats held.
     pub in_use: u32,
+    /// Clients that wait for one.
+    #[serde(default)]
+    pub queued: u32,
 }
 
 /// One counted name.
@@ -368,6 +405,14 @@ fn default_ttl() -> ApiDuration {
     ApiDuration::from_secs(60)
 }
 
+fn default_queue_length() -> u32 {
+    1_000
+}
+
+fn default_max_wait() -> ApiDuration {
+    ApiDuration::from_secs(3_600)
+}
+
 fn default_outage_tolerance() -> ApiDuration {
     ApiDuration::from_secs(600)
 }
@@ -383,6 +428,16 @@ fn default_drain_deadline() -> ApiDuration {
 impl Default for SessionPolicy {
     fn default() -> Self {
         Self { ttl: default_ttl() }
+    }
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self {
+            max_length: default_queue_length(),
+            max_wait: default_max_wait(),
+            order: QueueOrder::default(),
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub const PRODUCT_IMMUTABLE: &str = "spec.product cannot be changed: create anot
 pub const GROUP_IMMUTABLE: &str = "server.group cannot be changed: create another LicensePool";
 /// Time to live of sessions.
 pub const TTL: &str = "session.ttl must be between 10s and 1h, such as 60s";
+/// The longest wait.
+pub const MAX_WAIT: &str = "queue.maxWait must be between 1s and 168h, such as 1h";
 /// The horizon.
 pub const OUTAGE_TOLERANCE: &str = "availability.outageTolerance must be between 15s and 24h, such as 10m";
 /// The selector of namespaces.

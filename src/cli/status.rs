@@ -89,7 +89,7 @@ async fn channel(socket: PathBuf) -> Result<Channel, Failure> {
 }
 
 fn tables(document: &Document) -> [Vec<Vec<String>>; 4] {
-    let mut pools = vec![row(["PRODUCT", "POOL", "ROLE", "SEATS", "IN-USE", "FREE", "EXPIRES"])];
+    let mut pools = vec![row(["PRODUCT", "POOL", "ROLE", "SEATS", "IN-USE", "FREE", "QUEUED", "EXPIRES"])];
     let mut limits = vec![row(["PRODUCT", "LIMIT", "SEATS", "IN-USE"])];
     let mut grants = vec![row(["PRODUCT", "GRANT", "TIER", "VERDICT", "CODE", "EXPIRES"])];
     for pool in &document.status.pools {
@@ -126,6 +126,7 @@ fn pool_row(pool: &PoolStatus) -> Vec<String> {
         &cap.to_string(),
         &used.to_string(),
         &cap.saturating_sub(counted).to_string(),
+        &pool.queued.to_string(),
         &time(pool.expire_time.as_ref()),
     ])
 }

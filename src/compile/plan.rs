@@ -167,6 +167,7 @@ fn planned(pool: &Pool<'_>, input: &GrantInput<'_>) -> Planned {
         features: features(of_pool, spec),
         validity: validity.unwrap_or_default(),
         keys: input.keys.clone().unwrap_or_default(),
+        priority: spec.priority,
         suspended: spec.suspend,
     };
     (grant, source)
@@ -255,6 +256,7 @@ fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlan
         revoked: input.revoked || pool.capped.revoked,
         ttl: spec.session.ttl,
         outage_tolerance: spec.availability.outage_tolerance,
+        queue: Some(spec.queue.clone()),
         validity: spec.validity.clone().unwrap_or_default(),
         features: plan_features(spec),
         tiers: spec

@@ -12,5 +12,5 @@ mod view;
 pub use judge::{Judgment, Use};
 pub use keys::KeyHash;
 pub use mac_keys::{MAC_KEY, MacKeys, MacKeysError};
-pub use token::{ActivationClaim, Keyring, MAX_TOKEN};
+pub use token::{ActivationClaim, Keyring, MAX_TOKEN, QueueClaim};
 pub use view::{GrantView, LedgerId, PlanView, ViewError, grant_limit};

@@ -1,6 +1,6 @@
 //! Session and activation tokens: opaque to clients, MAC'd with a key that every replica has.
 //!
-//! A token is a prefix (`GLS1.` session, `GLA1.` activation) and base64url of: key number (1 byte), ledger (8),
+//! A token is a prefix (`GLS1.` session, `GLA1.` activation, `GLQ1.` place in a queue) and base64url of: key number (1 byte), ledger (8),
 //! the claim, MAC (16, BLAKE3 keyed over all before it). The MAC key of each kind is derived from the keyring's
 //! key, so that a token of one kind never passes as one of the other.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use genie_ledger::{Claim, Generation, GrantId, Issuer, LimitId, LimitSet, SessionId};
+use genie_ledger::{Claim, Generation, GrantId, Issuer, LimitId, LimitSet, OperationId, Place, SessionId};
 use subtle::ConstantTimeEq;
 
 use super::mac_keys::{MAC_KEY, MAX_KEYS, MacKeys};
@@ -19,6 +19,8 @@ pub const MAX_TOKEN: usize = 512;
 const MAC: usize = 16;
 const SESSION: Kind = Kind { prefix: "GLS1.", context: "genie-lm session token v1" };
 const ACTIVATION: Kind = Kind { prefix: "GLA1.", context: "genie-lm activation token v1" };
+
+const QUEUE: Kind = Kind { prefix: "GLQ1.", context: "genie-lm queue ticket v1" };
 
 struct Kind {
     prefix: &'static str,
@@ -34,6 +36,17 @@ pub struct ActivationClaim {
     pub key: [u8; 8],
 }
 
+/// A place in a queue, of one checkout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueClaim {
+    /// The checkout.
+    pub operation: OperationId,
+    /// Its place.
+    pub place: Place,
+    /// Since when it waits, in seconds of Unix time.
+    pub since: i64,
+}
+
 /// The MAC keys: one signs, all verify.
 #[derive(PartialEq, Eq)]
 pub struct Keyring {
@@ -45,6 +58,7 @@ pub struct Keyring {
 struct Derived {
     session: [u8; 32],
     activation: [u8; 32],
+    queue: [u8; 32],
 }
 
 impl Keyring {
@@ -53,6 +67,7 @@ impl Keyring {
         let derive = |key: &[u8; MAC_KEY]| Derived {
             session: blake3::derive_key(SESSION.context, key),
             activation: blake3::derive_key(ACTIVATION.context, key),
+            queue: blake3::derive_key(QUEUE.context, key),
         };
         Self {
             primary: keys.primary(),
@@ -105,7 +120,8 @@ impl Keyring {
     /// Whether a token names a key that comes after all of ours: then these keys are behind, and it is no stranger's as far
     /// as anybody here can tell.
     pub fn is_behind(&self, token: &str) -> bool {
-        let bytes = decode(&SESSION, token).or_else(|| decode(&ACTIVATION, token));
+        let kinds = [SESSION, ACTIVATION, QUEUE];
+        let bytes = kinds.iter().find_map(|kind| decode(kind, token));
         let signed = bytes.and_then(|bytes| bytes.first().copied());
         let ahead = |number: u8| usize::from(number.wrapping_sub(self.primary));
         signed.is_some_and(|number| !self.keys.contains_key(&number) && ahead(number) <= MAX_KEYS)
@@ -124,6 +140,30 @@ impl Keyring {
         let mut rest = bytes.as_slice();
         let claim =
             ActivationClaim { grant: GrantId(u64::from_le_bytes(take(&mut rest)?)), key: take(&mut rest)? };
+        rest.is_empty().then_some((ledger, claim))
+    }
+
+    /// The ticket of a place in a queue.
+    pub fn queue_ticket(&self, ledger: [u8; 8], claim: &QueueClaim) -> String {
+        let mut bytes = claim.operation.0.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&claim.place.generation.0.to_le_bytes());
+        bytes.extend_from_slice(&claim.place.number.to_le_bytes());
+        bytes.extend_from_slice(&claim.since.to_le_bytes());
+        self.seal(&QUEUE, ledger, &bytes)
+    }
+
+    /// The ledger and claim of a queue ticket that one of our keys has signed.
+    pub fn open_queue_ticket(&self, ticket: &str) -> Option<([u8; 8], QueueClaim)> {
+        let (ledger, bytes) = self.open(&QUEUE, ticket)?;
+        let mut rest = bytes.as_slice();
+        let claim = QueueClaim {
+            operation: OperationId(u128::from_le_bytes(take(&mut rest)?)),
+            place: Place {
+                generation: Generation(u64::from_le_bytes(take(&mut rest)?)),
+                number: u64::from_le_bytes(take(&mut rest)?),
+            },
+            since: i64::from_le_bytes(take(&mut rest)?),
+        };
         rest.is_empty().then_some((ledger, claim))
     }
 
@@ -160,7 +200,11 @@ impl std::fmt::Debug for Keyring {
 
 impl Derived {
     fn of(&self, kind: &Kind) -> &[u8; 32] {
-        if kind.prefix == SESSION.prefix { &self.session } else { &self.activation }
+        match kind.prefix {
+            prefix if prefix == SESSION.prefix => &self.session,
+            prefix if prefix == QUEUE.prefix => &self.queue,
+            _ => &self.activation,
+        }
     }
 }
 
@@ -251,6 +295,15 @@ mod tests {
         }
         let foreign = Keyring::new(&MacKeys::first([9; 32]));
         assert_eq!(foreign.open_session(&token), None);
+        let claim = QueueClaim {
+            operation: OperationId(1 << 100),
+            place: Place { generation: Generation(3), number: 5 },
+            since: 1_800_000_000,
+        };
+        let ticket = ring(0).queue_ticket([1; 8], &claim);
+        assert_eq!(ring(1).open_queue_ticket(&ticket), Some(([1; 8], claim)));
+        assert_eq!(ring(0).open_session(&ticket.replacen("GLQ1.", "GLS1.", 1)), None);
+        assert_eq!(ring(0).open_queue_ticket(&token.replacen("GLS1.", "GLQ1.", 1)), None);
         let as_activation = token.replacen("GLS1.", "GLA1.", 1);
         assert_eq!(ring(0).open_activation(&as_activation), None);
     }

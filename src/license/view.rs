@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genie_ledger::{Generation, GrantId, Limit, LimitId, LimitSet, Settings, SettingsError, TooManyLimits};
+use genie_ledger::{
+    Generation, GrantId, Limit, LimitId, LimitSet, Order, Queueing, Settings, SettingsError, TooManyLimits,
+};
 
 use super::KeyHash;
-use crate::api::{PlanGrant, SeatPlanSpec};
+use crate::api::{PlanGrant, QueueOrder, SeatPlanSpec};
 
 /// Which ledger: namespace and product.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +40,8 @@ pub struct GrantView {
     pub id: GrantId,
     /// As the plan says it.
     pub plan: PlanGrant,
+    /// The limit that counts its sessions.
+    pub own: LimitId,
     base: Vec<LimitId>,
 }
 
@@ -75,6 +79,7 @@ impl PlanView {
             .with_longest_horizon(
                 plan.longest_outage_tolerance.map_or(Duration::ZERO, |longest| longest.get()),
             )
+            .with_queueing(queueing(&plan))
             .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
         let grants: Vec<GrantView> = plan.grants.iter().map(GrantView::new).collect();
         let by_id = grants.iter().enumerate().map(|(index, grant)| (grant.id, index)).collect();
@@ -131,9 +136,10 @@ impl PlanView {
 impl GrantView {
     fn new(plan: &PlanGrant) -> Self {
         let name = grant_limit(&plan.namespace, &plan.name);
-        let mut base = vec![limit_id("seats"), limit_id(&name)];
+        let own = limit_id(&name);
+        let mut base = vec![limit_id("seats"), own];
         base.extend(plan.tier.iter().map(|tier| limit_id(&format!("tier/{tier}"))));
-        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), base }
+        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), own, base }
     }
 
     /// The limits that a session of this grant with these features touches.
@@ -150,6 +156,16 @@ impl GrantView {
             .filter_map(|key| KeyHash::from_hex(&key.sha256))
             .any(|key| key.prefix() == prefix)
     }
+}
+
+fn queueing(plan: &SeatPlanSpec) -> Queueing {
+    let Some(queue) = &plan.queue else { return Queueing::default() };
+    let order = match queue.order {
+        QueueOrder::Fifo => Order::Fifo,
+        QueueOrder::Priority => Order::Priority,
+        QueueOrder::FairShare => Order::FairShare,
+    };
+    Queueing { max_length: queue.max_length, order }
 }
 
 /// Name of the limit of a grant.

@@ -131,6 +131,7 @@ fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
         limits: status.limits.iter().map(limit).collect(),
         expire_time: view.plan.validity.not_after.as_ref().map(|time| words::timestamp(time.0)),
         grants: grants(&view, clock.wall()),
+        queued: u32::try_from(status.queued).unwrap_or(u32::MAX),
     }
 }
 

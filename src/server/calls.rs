@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use genie_ledger::{Answer, BootInstant, CheckoutRequest as LedgerCheckout, Claim, Role};
+use genie_ledger::{Answer, BootInstant, CheckoutRequest as LedgerCheckout, Claim, OperationId, Role, Wait};
 use genie_proto::v1;
 
 use super::clock::SharedClock;
-use super::decide::{Attempt, Patience};
+use super::decide::{Attempt, Patience, Place};
 use super::directory::{Directory, Found, LookUp};
 use super::error::CallError;
 use super::keys::Keys;
@@ -19,11 +19,20 @@ use super::peers::{Call, Peers};
 use super::pool::{Meta, Pool};
 use super::request::{self, Caller};
 use super::words::{self, Words};
-use crate::license::{ActivationClaim, Judgment, Use};
+use crate::license::{ActivationClaim, Judgment, QueueClaim, Use};
 
 /// Longest that a call waits for anything, unless its caller says how long it will; clients retry within their own
 /// deadlines.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// When a checkout in the queue is to call again that had no place to wait here.
+const POLL_PAUSE: Duration = Duration::from_secs(2);
+
+/// How a checkout waits for a seat, and since when by the wall clock, in seconds.
+struct Queued {
+    wait: Wait,
+    since: i64,
+}
 
 /// See the module. One for a process.
 pub(crate) struct Licensing {
@@ -87,12 +96,14 @@ impl Licensing {
         request: v1::CheckoutRequest,
         deadline: BootInstant,
     ) -> Result<v1::CheckoutResponse, CallError> {
-        self.decided(deadline, || Call::Checkout(request.clone()), || self.checkout_here(&request)).await
+        self.decided(deadline, || Call::Checkout(request.clone()), || self.checkout_here(&request, deadline))
+            .await
     }
 
     pub(crate) async fn checkout_here(
         &self,
         request: &v1::CheckoutRequest,
+        deadline: BootInstant,
     ) -> Result<Attempt<v1::CheckoutResponse>, CallError> {
         let (caller, operation, count) = request::checkout(request)?;
         let (found, judgment) = match self.judge(&caller, &request.features)? {
@@ -111,15 +122,85 @@ impl Licensing {
             started: self.clock.wall(),
             adopted: false,
         };
-        let ledger =
-            LedgerCheckout { operation, grant: found.grant().id, limits, count, meta: Arc::new(meta) };
-        let answer = match found.pool.checkout(ledger, self.clock.boot() + CALL_DEADLINE).await {
+        let queued = self.queued(&found, request, operation)?;
+        let (place, deadline) = self.place_to_wait(queued.is_some(), deadline);
+        let ledger = LedgerCheckout {
+            operation,
+            grant: found.grant().id,
+            limits,
+            count,
+            meta: Arc::new(meta),
+            wait: queued.as_ref().map(|queued| queued.wait.clone()),
+        };
+        let answer = match found.pool.checkout(ledger, deadline).await {
+            Answer::Queued { place: at, position } => {
+                let claim =
+                    QueueClaim { operation, place: at, since: queued.map_or(0, |queued| queued.since) };
+                let pause = if place.is_some() { Duration::ZERO } else { POLL_PAUSE };
+                let mut response = self.refused_checkout(words::queued(&found.view, position, pause));
+                response.queue_position = position;
+                response.queue_ticket = self.keys.get().queue_ticket(found.pool.hash, &claim);
+                return Ok(Attempt::Done(response));
+            }
             Answer::NotOwner { .. } => return Ok(Attempt::Elsewhere(found.pool)),
             Answer::Unavailable { retry_after } => return Err(words::unavailable(&found.pool, retry_after)),
             answer => answer,
         };
         let response = self.checked_out(&found, &judgment, features, count.get(), answer);
         Ok(Attempt::Done(response))
+    }
+
+    /// How a checkout waits for a seat, by what it and the pool say.
+    fn queued(
+        &self,
+        found: &Found,
+        request: &v1::CheckoutRequest,
+        operation: OperationId,
+    ) -> Result<Option<Queued>, CallError> {
+        let (Some(asked), Some(policy)) = (request::max_wait(request)?, &found.view.plan.queue) else {
+            return Ok(None);
+        };
+        let now = self.clock.wall().as_second();
+        let claim = self.queue_claim(found, &request.queue_ticket, operation)?;
+        let since = claim.map_or(now, |claim| claim.since.min(now));
+        let waited = Duration::from_secs(now.saturating_sub(since).unsigned_abs());
+        let wait = Wait {
+            until: self.clock.boot() + asked.min(policy.max_wait.get().saturating_sub(waited)),
+            place: claim.map(|claim| claim.place),
+            priority: found.grant().plan.priority,
+            share: found.grant().own,
+        };
+        Ok(Some(Queued { wait, since }))
+    }
+
+    fn queue_claim(
+        &self,
+        found: &Found,
+        ticket: &str,
+        operation: OperationId,
+    ) -> Result<Option<QueueClaim>, CallError> {
+        let keys = self.keys.get();
+        match keys.open_queue_ticket(ticket) {
+            _ if ticket.is_empty() => Ok(None),
+            Some((ledger, claim)) if ledger == found.pool.hash && claim.operation == operation => {
+                Ok(Some(claim))
+            }
+            None if keys.is_behind(ticket) => Err(words::not_served_here()),
+            _ => Err(CallError::Invalid(
+                "queueTicket must be the one that the last QUEUED answer to this operationId gave".into(),
+            )),
+        }
+    }
+
+    /// Until when a checkout may wait here: one for a seat as long as its caller, where there is a place to wait.
+    fn place_to_wait(&self, in_queue: bool, deadline: BootInstant) -> (Option<Place<'_>>, BootInstant) {
+        if !in_queue {
+            return (None, self.clock.boot() + CALL_DEADLINE);
+        }
+        match self.patience.place() {
+            Some(place) => (Some(place), deadline),
+            None => (None, self.clock.boot()),
+        }
     }
 
     fn checked_out(

@@ -1,7 +1,7 @@
 //! Has a seat operation decided by its owner, wherever that is: here, at another replica, or after a takeover.
 //!
 //! A call that finds no owner waits, and is tried again under its operation id as soon as another owner is known,
-//! until its caller's deadline. What waits is bounded. A replica that is cut off from the store as well says so at once:
+//! until its caller's deadline. What waits is bounded, with those that wait for a seat. A replica that is cut off from the store as well says so at once:
 //! another one may know the owner.
 
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::BootInstant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::calls::Licensing;
 use super::error::CallError;
@@ -33,8 +33,17 @@ pub(crate) enum Attempt<T> {
     Elsewhere(Arc<Pool>),
 }
 
-/// The places of the calls that wait.
+/// The places of the calls that wait, for an owner or for a seat.
 pub(crate) struct Patience(Semaphore);
+
+/// A place, for as long as it is kept.
+pub(crate) type Place<'a> = SemaphorePermit<'a>;
+
+impl Patience {
+    pub(crate) fn place(&self) -> Option<Place<'_>> {
+        self.0.try_acquire().ok()
+    }
+}
 
 impl Default for Patience {
     fn default() -> Self {
@@ -87,8 +96,8 @@ impl Licensing {
                 }
             };
             if place.is_none() {
-                let free = self.patience.0.try_acquire();
-                let free = free.map_err(|_| words::unavailable(&pool, words::TAKEOVER_RETRY))?;
+                let free = self.patience.place();
+                let free = free.ok_or_else(|| words::unavailable(&pool, words::TAKEOVER_RETRY))?;
                 place = Some((free, self.metrics.waiting()));
             }
             // Whether the owner changed, or the time came: both mean another try.

@@ -201,3 +201,66 @@ async fn calls_that_come_at_once_go_in_few_messages_and_each_gets_its_own_answer
     }
     assert!(messages(&world) <= 3, "{} messages", messages(&world));
 }
+
+/// The same checkout, which waits for a seat for a minute.
+async fn wait(at: &Process, number: u128, ticket: &str, patience: Duration) -> CheckoutResponse {
+    let request = CheckoutRequest {
+        max_wait: Some(Duration::from_secs(60).into()),
+        queue_ticket: ticket.into(),
+        ..request(number, 1)
+    };
+    at.service.licensing.checkout(request, within(at, patience)).await.expect("an answer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seat_that_comes_back_wakes_the_first_in_the_queue_at_another_replica() {
+    let (_world, owner, other) = pair(1).await;
+    let held = checkout(&owner, 1, 1, PATIENCE).await;
+    let checkin = async {
+        sleep(Duration::from_secs(2)).await;
+        let operation_id = uuid::Uuid::from_u128(9).to_string();
+        let checkin = CheckinRequest { session: granted(&held).session.clone(), operation_id };
+        owner.service.licensing.checkin(checkin, within(&owner, PATIENCE)).await.expect("an answer");
+        Instant::now()
+    };
+    let waiting = async {
+        let answer = wait(&other, 2, "", PATIENCE).await;
+        assert_eq!(answer.code(), Code::Ok, "{answer:?}");
+        Instant::now()
+    };
+    let (returned, woken) = futures::future::join(checkin, waiting).await;
+    assert!(woken - returned < Duration::from_millis(100), "{:?}", woken - returned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_its_place_keeps_it_at_the_next_owner() {
+    let (world, owner, other) = pair(1).await;
+    granted(&checkout(&owner, 1, 1, PATIENCE).await);
+    let first = wait(&other, 2, "", Duration::from_secs(1)).await;
+    assert_eq!((first.code(), first.queue_position), (Code::Queued, 1));
+    let second = wait(&owner, 3, "", Duration::from_secs(1)).await;
+    assert_eq!((second.code(), second.queue_position), (Code::Queued, 2));
+    world.kill(&owner);
+
+    let patience = Duration::from_secs(20);
+    let second = wait(&other, 3, &second.queue_ticket, patience).await;
+    assert_eq!((second.code(), second.queue_position), (Code::Queued, 1), "the first is not back");
+    let second = wait(&other, 3, &second.queue_ticket, Duration::from_secs(1));
+    let first = wait(&other, 2, &first.queue_ticket, Duration::from_secs(2));
+    let (second, first) = futures::future::join(second, first).await;
+    assert_eq!((first.queue_position, second.queue_position), (1, 2), "{first:?} {second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_counts_for_its_own_operation_alone() {
+    let (_world, owner, _other) = pair(1).await;
+    granted(&checkout(&owner, 1, 1, PATIENCE).await);
+    let first = wait(&owner, 2, "", Duration::from_secs(1)).await;
+    let stolen = CheckoutRequest {
+        max_wait: Some(Duration::from_secs(60).into()),
+        queue_ticket: first.queue_ticket,
+        ..request(3, 1)
+    };
+    let answer = owner.service.licensing.checkout(stolen, within(&owner, PATIENCE)).await;
+    assert!(matches!(answer, Err(CallError::Invalid(_))), "{answer:?}");
+}

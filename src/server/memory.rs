@@ -205,6 +205,7 @@ fn plan(product: &str) -> Arc<PlanView> {
         features: vec![Name("render".into())],
         validity: Default::default(),
         keys: vec![PlanKey { sha256: KeyHash::of("a key").to_hex() }],
+        priority: 0,
         suspended: false,
     };
     let spec = SeatPlanSpec {

@@ -15,7 +15,7 @@ use genie_proto::v1::{self, session_request, session_response};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::calls::Licensing;
+use super::calls::{CALL_DEADLINE, Licensing};
 use super::decide::Attempt;
 use super::error::CallError;
 use super::handover;
@@ -99,8 +99,12 @@ async fn answer(
 ) -> Option<session_response::Answer> {
     use session_request::operation::Call;
     use session_response::answer::Call as Reply;
+    let patience = operation.patience.and_then(|patience| Duration::try_from(patience).ok());
+    let deadline = licensing.clock.boot() + patience.unwrap_or(CALL_DEADLINE).min(CALL_DEADLINE);
     let decided = match operation.call {
-        Some(Call::Checkout(request)) => done(licensing.checkout_here(&request).await)?.map(Reply::Checkout),
+        Some(Call::Checkout(request)) => {
+            done(licensing.checkout_here(&request, deadline).await)?.map(Reply::Checkout)
+        }
         Some(Call::Renew(request)) => done(licensing.renew_here(&request))?.map(Reply::Renew),
         Some(Call::Checkin(request)) => done(licensing.checkin_here(&request))?.map(Reply::Checkin),
         None => Err(CallError::Invalid("an operation without a call".into())),

@@ -19,6 +19,7 @@ use super::clock::SharedClock;
 use super::connect::{Connect, PeerChannel};
 use super::error::CallError;
 use super::handover::{self, Table};
+use super::words;
 use crate::license::LedgerId;
 
 /// Operations of one message: some 60 kB, and far more than gather while one message is on its way.
@@ -31,6 +32,8 @@ const MAX_UNDER_WAY: usize = 32;
 const MAX_LINKS: usize = 64;
 /// How long the answers of one batch may take: the longest that an owner makes a call wait, and the way.
 const BATCH_DEADLINE: Duration = CALL_DEADLINE.saturating_add(Duration::from_secs(2));
+/// What an answer needs from one replica to another.
+const THE_WAY: Duration = Duration::from_millis(100);
 /// How long a stopping owner looks for somebody who takes its sessions: its clients wait for that.
 pub(crate) const HANDOVER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -52,6 +55,8 @@ pub(crate) enum Reply {
 struct Job {
     ledger: String,
     call: Call,
+    /// How long its answer may take there.
+    patience: Duration,
     /// Dropped where nobody decided.
     answer: oneshot::Sender<Result<Reply, CallError>>,
 }
@@ -78,7 +83,8 @@ impl Peers {
         deadline: BootInstant,
     ) -> Option<Result<Reply, CallError>> {
         let (answer, receiver) = oneshot::channel();
-        let job = Job { ledger: ledger.to_string(), call, answer };
+        let patience = deadline.since(self.clock.boot()).saturating_sub(THE_WAY).min(CALL_DEADLINE);
+        let job = Job { ledger: ledger.to_string(), call, patience, answer };
         self.link(address)?.try_send(job).ok()?;
         self.clock.by(deadline, receiver).await?.ok()
     }
@@ -163,8 +169,10 @@ async fn send_batch(
     ledger: String,
     jobs: Vec<Job>,
 ) -> Result<(), tonic::Status> {
-    let (calls, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.call, job.answer)).unzip();
-    let operations = calls.into_iter().zip(0..).map(|(call, id)| operation(id, call)).collect();
+    let (calls, answers): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|job| ((job.call, job.patience), job.answer)).unzip();
+    let operations = calls.into_iter().zip(0..).map(|((call, patience), id)| operation(id, call, patience));
+    let operations = operations.collect();
     let mut waiting: BTreeMap<u64, _> = (0..).zip(answers).collect();
     let mut responses = client.forward(ForwardRequest { ledger, operations }).await?.into_inner();
     while let Some(response) = responses.message().await? {
@@ -186,14 +194,14 @@ async fn offer(
     Ok(Some(response.nonce).filter(|nonce| !nonce.is_empty()).map(|nonce| Nonce(nonce.into())))
 }
 
-fn operation(id: u64, call: Call) -> session_request::Operation {
+fn operation(id: u64, call: Call, patience: Duration) -> session_request::Operation {
     use session_request::operation::Call as Wire;
     let call = match call {
         Call::Checkout(request) => Wire::Checkout(request),
         Call::Renew(request) => Wire::Renew(request),
         Call::Checkin(request) => Wire::Checkin(request),
     };
-    session_request::Operation { id, call: Some(call) }
+    session_request::Operation { id, call: Some(call), patience: Some(words::duration(patience)) }
 }
 
 fn reply(answer: session_response::answer::Call) -> Result<Reply, CallError> {

@@ -148,7 +148,7 @@ impl Pool {
         self.before.send_modify(|_| {});
     }
 
-    /// Takes a seat; waits for a promise to be raised at most until `deadline`.
+    /// Takes a seat; waits for a promise to be raised, or for units, at most until `deadline`.
     pub(crate) async fn checkout(
         &self,
         request: CheckoutRequest<Arc<Meta>>,
@@ -169,8 +169,15 @@ impl Pool {
         let unavailable = Answer::Unavailable { retry_after: Duration::from_secs(1) };
         match self.clock.by(deadline, &mut waiting.receiver).await {
             Some(Ok(answer)) => answer,
-            Some(Err(_)) | None => unavailable,
+            Some(Err(_)) => unavailable,
+            None => self.postpone(&mut waiting).unwrap_or(unavailable),
         }
+    }
+
+    /// Its caller is answered now; one that waits for units may call again. An answer that has just come is taken.
+    fn postpone(&self, waiting: &mut Waiting<'_>) -> Option<Answer> {
+        let queued = self.change(|inner, now| inner.replica.postpone(now, waiting.ticket));
+        queued.or_else(|| waiting.receiver.try_recv().ok())
     }
 
     /// Renews a seat; `meta` describes a session that is taken over from an earlier owner.
@@ -241,8 +248,8 @@ impl Pool {
 
     /// Takes the requests that are due; says when to come back without being woken.
     pub(super) fn take_requests(&self) -> (Vec<(RequestId, StoreRequest)>, Option<BootInstant>) {
-        let now = self.clock.boot();
         let mut inner = self.lock();
+        let now = self.clock.boot();
         inner.collect_requests(now);
         let requests = std::mem::take(&mut inner.outbox);
         inner.armed = inner.replica.next_tick();
@@ -354,8 +361,9 @@ impl Pool {
 
     /// Lets `call` change the replica, hands out what it completed, and wakes the driver where it has work.
     fn change<T>(&self, call: impl FnOnce(&mut Inner, BootInstant) -> T) -> T {
-        let now = self.clock.boot();
+        // With the lock: times must not run backward.
         let mut inner = self.lock();
+        let now = self.clock.boot();
         let outcome = call(&mut inner, now);
         while let Some((ticket, answer)) = inner.replica.take_completion() {
             if let Some(waiter) = inner.waiters.remove(&ticket) {
@@ -394,9 +402,9 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.pool.change(|inner, _| {
+        self.pool.change(|inner, now| {
             if inner.waiters.remove(&self.ticket).is_some() {
-                inner.replica.cancel(self.ticket);
+                inner.replica.cancel(now, self.ticket);
             }
         });
     }

@@ -27,6 +27,7 @@ fn owned_by(nonce: &str, generation: u64) -> Record {
         borrowed: Vec::new(),
         usage: Default::default(),
         clones: 0,
+        queued: 0,
     }
 }
 

@@ -109,16 +109,18 @@ pub(crate) fn validate(request: &ValidateRequest) -> Result<Caller<'_>, CallErro
 pub(crate) fn checkout(
     request: &CheckoutRequest,
 ) -> Result<(Caller<'_>, OperationId, NonZeroU32), CallError> {
-    let waits = request.max_wait.as_ref().is_some_and(|wait| wait.seconds != 0 || wait.nanos != 0);
-    later(&[
-        ("maxWait", waits),
-        ("version", !request.version.is_empty()),
-        ("fingerprint", !request.fingerprint.is_empty()),
-    ])?;
+    later(&[("version", !request.version.is_empty()), ("fingerprint", !request.fingerprint.is_empty())])?;
     features(&request.features)?;
     client(request.client.as_ref())?;
     let count = NonZeroU32::new(request.count).unwrap_or(NonZeroU32::MIN);
     Ok((caller(&request.product, &request.key)?, operation(&request.operation_id)?, count))
+}
+
+/// How long a checkout is to wait for a seat in all; None: not at all.
+pub(crate) fn max_wait(request: &CheckoutRequest) -> Result<Option<Duration>, CallError> {
+    let Some(wait) = request.max_wait else { return Ok(None) };
+    let wait = Duration::try_from(wait).map_err(|_| invalid("maxWait must not be negative"))?;
+    Ok(Some(wait).filter(|wait| !wait.is_zero()))
 }
 
 /// How long a caller will wait, by its `grpc-timeout` header (digits and a unit), within bounds.

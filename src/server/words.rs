@@ -112,6 +112,19 @@ pub(crate) fn refusal(view: &PlanView, count: u32, answer: Answer) -> Words {
     }
 }
 
+/// It waits in the queue, and is to call again after `pause`.
+pub(crate) fn queued(view: &PlanView, position: u32, pause: Duration) -> Words {
+    let product = &view.plan.product;
+    let message = format!(
+        "Place {position} in the queue for {product}; call again with the same operationId and the queueTicket within 5 s to keep it."
+    );
+    Words {
+        retryable: true,
+        retry_after: Some(duration(pause)),
+        ..plain(Verdict::Denied, Code::Queued, message)
+    }
+}
+
 fn no_units(view: &PlanView, limit: &str, count: u32, in_recovery: bool, retry_after: Duration) -> Words {
     let product = &view.plan.product;
     let cap = view.settings().limits().iter().find(|l| *l.name == *limit).and_then(|l| l.cap).unwrap_or(0);

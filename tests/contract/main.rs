@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod harness;
+mod queue;
 mod seats;
 mod standalone;
 mod strangers;

@@ -93,7 +93,7 @@ async fn what_is_not_there_yet_says_so() {
         assert_eq!(server.problem(call, "{}").await.0, 501);
     }
     let key = server.key("team-a");
-    for (field, value) in [("maxWait", json!("3s")), ("version", json!("2")), ("fingerprint", json!("x"))] {
+    for (field, value) in [("version", json!("2")), ("fingerprint", json!("x"))] {
         let mut body = json!({ "product": "acme-cad", "key": key, "operationId": operation() });
         body[field] = value;
         let (status, problem) = server.problem("checkout", &body.to_string()).await;

@@ -54,6 +54,7 @@ impl Plan {
             features: vec![Name(FEATURE.into())],
             validity: Default::default(),
             keys: vec![PlanKey { sha256: KeyHash::of(key).to_hex() }],
+            priority: 0,
             suspended: false,
         };
         let feature =
@@ -64,6 +65,7 @@ impl Plan {
             seats,
             ttl: duration(self.ttl),
             outage_tolerance: duration(self.horizon),
+            queue: Some(Default::default()),
             features: vec![feature],
             grants: GRANTS.map(grant).into(),
             min_generation: self.min_generation,

@@ -33,6 +33,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const OWNER_DEADLINE: Duration = Duration::from_secs(20);
 /// For a check-in with all its retries: somebody waits for the end of a program.
 const CHECKIN_DEADLINE: Duration = Duration::from_secs(5);
+/// The first answer to one who waits in a queue: it has its place then, also should this server be lost.
+const FIRST_IN_QUEUE: Duration = Duration::from_secs(1);
 /// Answers hold a token and a list of features; the server's own limit on requests is of this size too.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Longest sentence of a server that an error repeats.
@@ -82,6 +84,19 @@ pub struct Checkout {
     pub client: v1::Client,
 }
 
+/// What a checkout that waits asks again with.
+struct Place {
+    operation: String,
+    /// Empty: it is in no queue.
+    ticket: String,
+}
+
+impl Place {
+    fn new(operation: String) -> Place {
+        Place { operation, ticket: String::new() }
+    }
+}
+
 impl Client {
     /// A client of the configured server. Must be called within a tokio runtime; does not connect yet.
     pub fn new(config: Config) -> Client {
@@ -129,34 +144,11 @@ impl Client {
     /// # Errors
     /// [`Error::Denied`] where there is no seat; otherwise the server could not be asked.
     pub async fn checkout(&self, want: Checkout) -> Result<Session, Error> {
-        let request = CheckoutRequest {
-            product: self.inner.config.product.clone(),
-            key: self.inner.config.credential.read()?,
-            operation_id: self.operation(),
-            features: want.features,
-            count: want.count,
-            client: Some(want.client.clone()),
-            ..CheckoutRequest::default()
-        };
-        let first_sent = self.clock().now();
-        let answer: CheckoutResponse = self.call(&request, OWNER_DEADLINE).await?;
-        let answer = answer.authorized()?;
-        let wire =
-            |field: &Option<pbjson_types::Duration>| field.as_ref().and_then(duration).unwrap_or_default();
-        let (valid_for, renew_after) = (wire(&answer.valid_for), wire(&answer.renew_after));
-        let (token, jitter) = (answer.session.clone(), self.jitter());
-        let seat = Seat::new(token, first_sent, valid_for, renew_after, want.client, jitter);
-        if self.clock().now() >= seat.until() {
-            // The server may still count it.
-            let request = CheckinRequest { session: seat.into_token(), operation_id: self.operation() };
-            let _ = self.call(&request, CHECKIN_DEADLINE).await;
-            return Err(Transport::TooLate { server: self.server() }.into());
-        }
-        Ok(Session::start(self.clone(), seat, answer))
+        self.checkout_within(want, Duration::ZERO, |_| {}).await
     }
 
-    /// Takes a seat, and while there is none but may be one later, asks again for as long as `patience` says; `waiting`
-    /// hears each reason to wait.
+    /// Takes a seat, and while there is none but may be one later, waits for as long as `patience` says: in the pool's
+    /// queue, or where it has none, by asking again. `waiting` hears each reason to wait; in the queue, each place.
     ///
     /// # Errors
     /// As [`Client::checkout`]; the last one where patience ran out.
@@ -169,8 +161,9 @@ impl Client {
         let clock = self.clock();
         let end = clock.now() + patience;
         let mut failures = 0;
+        let mut place = Place::new(self.operation());
         loop {
-            let error = match self.checkout(want.clone()).await {
+            let error = match self.try_checkout(&want, &mut place, end.since(clock.now())).await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
@@ -180,8 +173,54 @@ impl Client {
             }
             waiting(&error);
             clock.sleep_until(again).await;
-            failures += 1;
+            if place.ticket.is_empty() {
+                place.operation = self.operation();
+                failures += 1;
+            }
         }
+    }
+
+    /// One question for a seat, with its retries. Validity counts from its first send: every question before it has been
+    /// answered that there is no seat.
+    async fn try_checkout(
+        &self,
+        want: &Checkout,
+        place: &mut Place,
+        max_wait: Duration,
+    ) -> Result<Session, Error> {
+        let request = CheckoutRequest {
+            product: self.inner.config.product.clone(),
+            key: self.inner.config.credential.read()?,
+            operation_id: place.operation.clone(),
+            features: want.features.clone(),
+            count: want.count,
+            client: Some(want.client.clone()),
+            max_wait: (!max_wait.is_zero()).then(|| max_wait.into()),
+            queue_ticket: place.ticket.clone(),
+            ..CheckoutRequest::default()
+        };
+        let first_sent = self.clock().now();
+        let first = if request.max_wait.is_some() && place.ticket.is_empty() {
+            FIRST_IN_QUEUE
+        } else {
+            Duration::MAX
+        };
+        let answer: CheckoutResponse = self.call_at_first_within(&request, OWNER_DEADLINE, first).await?;
+        // Whether a transport failure or a refusal comes next: what the server said last counts.
+        place.ticket.clone_from(&answer.queue_ticket);
+        let answer = answer.authorized()?;
+        let wire =
+            |field: &Option<pbjson_types::Duration>| field.as_ref().and_then(duration).unwrap_or_default();
+        let (valid_for, renew_after) = (wire(&answer.valid_for), wire(&answer.renew_after));
+        let (token, jitter) = (answer.session.clone(), self.jitter());
+        let seat = Seat::new(token, first_sent, valid_for, renew_after, want.client.clone(), jitter);
+        if self.clock().now() >= seat.until() {
+            // The server may still count it.
+            let request = CheckinRequest { session: seat.into_token(), operation_id: self.operation() };
+            let _ = self.call(&request, CHECKIN_DEADLINE).await;
+            return Err(Transport::TooLate { server: self.server() }.into());
+        }
+        Ok(Session::start(self.clone(), seat, answer))
     }
 
     /// Renews by hand: for callers that keep session tokens themselves; a [`Session`] does it alone.
@@ -226,12 +265,23 @@ impl Client {
 
     /// Asks until there is an answer, a failure that no retry helps, or the deadline.
     async fn call<C: Call>(&self, call: &C, deadline: Duration) -> Result<C::Answer, Transport> {
+        self.call_at_first_within(call, deadline, Duration::MAX).await
+    }
+
+    /// The same, with the first attempt no longer than `first`.
+    async fn call_at_first_within<C: Call>(
+        &self,
+        call: &C,
+        deadline: Duration,
+        first: Duration,
+    ) -> Result<C::Answer, Transport> {
         let clock = self.clock();
         let begun = clock.now();
         let end = begun + deadline;
         let mut failures = 0;
         loop {
-            let failure = match self.attempt(call, end).await {
+            let most = if failures == 0 { first } else { Duration::MAX };
+            let failure = match self.attempt(call, end, most).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -244,11 +294,16 @@ impl Client {
         }
     }
 
-    /// Asks once, with a part of the time until `end`. After a failure the next attempt takes a new line, to another
+    /// Asks once, with a part of the time until `end`, `most` at the most. After a failure the next attempt takes a new line, to another
     /// replica where there is one; this one ends with the last call on it.
-    pub(crate) async fn attempt<C: Call>(&self, call: &C, end: BootInstant) -> Result<C::Answer, Transport> {
+    pub(crate) async fn attempt<C: Call>(
+        &self,
+        call: &C,
+        end: BootInstant,
+        most: Duration,
+    ) -> Result<C::Answer, Transport> {
         let now = self.clock().now();
-        let limit = attempt_limit(end.since(now));
+        let limit = attempt_limit(end.since(now)).min(most);
         let mut request = Request::new(call.clone());
         // The server waits through a takeover as long as somebody waits for it.
         request.set_timeout(limit);

@@ -251,6 +251,19 @@ fn no_seats() -> Reply {
     })
 }
 
+fn queued(place: u32) -> Reply {
+    Reply::Checkout(CheckoutResponse {
+        verdict: Verdict::Denied.into(),
+        code: Code::Queued.into(),
+        message: format!("place {place}"),
+        retryable: true,
+        retry_after: Some(pbjson_types::Duration::default()),
+        queue_position: place,
+        queue_ticket: format!("ticket {place}"),
+        ..CheckoutResponse::default()
+    })
+}
+
 #[tokio::test]
 async fn who_waits_for_a_seat_asks_again_as_a_new_operation() {
     let denials = AtomicU32::new(0);
@@ -274,6 +287,32 @@ async fn who_waits_for_a_seat_asks_again_as_a_new_operation() {
 }
 
 #[tokio::test]
+async fn who_waits_in_a_queue_keeps_its_operation_and_shows_the_last_ticket() {
+    let calls = AtomicU32::new(0);
+    let mut server = TestServer::start(move |asked| match calls.fetch_add(1, Ordering::Relaxed) {
+        0 => queued(2),
+        1 => queued(1),
+        _ => good(asked),
+    })
+    .await;
+    let client = Client::new(server.config());
+    let mut reasons = Vec::new();
+    let seat = client.checkout_within(Checkout::default(), PATIENCE, |error| reasons.push(error.to_string()));
+    let seat = in_time(seat).await.expect("a seat");
+    assert_eq!(reasons, ["DENIED (QUEUED): place 2", "DENIED (QUEUED): place 1"]);
+    let (mut operations, mut tickets) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let Asked::Checkout(request) = server.asked().await else { panic!("no checkout") };
+        assert!(request.max_wait.is_some_and(|wait| wait.seconds > 0));
+        operations.push(request.operation_id);
+        tickets.push(request.queue_ticket);
+    }
+    assert_eq!(tickets, ["", "ticket 2", "ticket 1"]);
+    assert!(operations.iter().all(|operation| *operation == operations[0]), "{operations:?}");
+    in_time(seat.checkin()).await.expect("checked in");
+}
+
+#[tokio::test]
 async fn who_does_not_wait_for_a_seat_is_denied_at_once() {
     let bench = bench(|_| no_seats()).await;
     let attempt =
@@ -291,13 +330,14 @@ async fn the_servers_wish_for_a_pause_is_read_from_its_status() {
     .await;
     let request = ValidateRequest::default();
     let client = Client::new(server.config());
-    let failure = client.attempt(&request, client.clock().now() + PATIENCE).await.expect_err("unavailable");
+    let failure =
+        client.attempt(&request, client.clock().now() + PATIENCE, PATIENCE).await.expect_err("unavailable");
     assert_eq!(failure.retry_after(), Some(Duration::from_millis(1500)));
 }
 
 async fn refusal(client: &Client) -> String {
     let request = ValidateRequest::default();
-    let attempt = client.attempt(&request, client.clock().now() + PATIENCE);
+    let attempt = client.attempt(&request, client.clock().now() + PATIENCE, PATIENCE);
     in_time(attempt).await.expect_err("no connection").to_string()
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::Borrowed;
+use crate::time::BootInstant;
 use crate::types::{Claim, Generation, GrantId, LimitId, LimitSet, OperationId};
 
 /// A request for `count` units of each of `limits`, all or nothing.
@@ -20,6 +21,30 @@ pub struct CheckoutRequest<M> {
     pub count: NonZeroU32,
     /// What the caller wants to remember of the session.
     pub meta: M,
+    /// How it waits where there are too few units; None: it is denied at once.
+    pub wait: Option<Wait>,
+}
+
+/// How a checkout waits for units, where the plan has a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wait {
+    /// Until when; then it is denied.
+    pub until: BootInstant,
+    /// The place that this operation had before, at this owner or an earlier one.
+    pub place: Option<Place>,
+    /// The higher, the earlier ([`Order::Priority`](crate::Order::Priority)).
+    pub priority: u32,
+    /// The limit whose units are compared ([`Order::FairShare`](crate::Order::FairShare)): that of the grant.
+    pub share: LimitId,
+}
+
+/// A place in the queue of a ledger: an earlier owner's places come first, and of one owner's the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The owner that gave it.
+    pub generation: Generation,
+    /// From 1.
+    pub number: u64,
 }
 
 /// A place in the line of those whose answer depends on a write of the ledger.
@@ -65,6 +90,13 @@ pub enum Answer {
     },
     /// The session, or the borrowed document, is over, now or already before.
     Returned,
+    /// It waits for units, and has to call again, with the same operation and this place.
+    Queued {
+        /// Its place, which it keeps over a change of owners.
+        place: Place,
+        /// How many get units before it, and one.
+        position: u32,
+    },
     /// Ask the owner.
     NotOwner {
         /// Where it is, if this replica knows.

@@ -152,7 +152,7 @@ mod of_the_model {
         fn hash<H: Hasher>(&self, state: &mut H) {
             let Self { generation, holder, seq: _, recovering, sealed, promises, .. } = self;
             (generation, holder, recovering, sealed, promises).hash(state);
-            let Self { horizon_ms, ttl_ms, borrowed, usage, clones: _, .. } = self;
+            let Self { horizon_ms, ttl_ms, borrowed, usage, clones: _, queued: _, .. } = self;
             (horizon_ms, ttl_ms, borrowed, usage).hash(state);
         }
     }

@@ -97,6 +97,7 @@ pub(crate) fn fence(
         borrowed,
         usage: found.map(|record| record.usage.clone()).unwrap_or_default(),
         clones: found.map_or(0, |record| record.clones),
+        queued: 0,
     };
     let shortened_by = alone.map(|record| record.holder.nonce.clone());
     Fence { record, recovery_ends, shortened_by, table }

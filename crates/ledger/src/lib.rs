@@ -20,6 +20,8 @@ mod meter;
 mod mutant;
 mod owner;
 mod promise;
+mod queue;
+mod queueing;
 mod record;
 mod replica;
 mod seats;
@@ -33,7 +35,7 @@ mod time;
 mod types;
 mod waiting;
 
-pub use answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+pub use answer::{Answer, CheckoutRequest, Denial, Outcome, Place, Ticket, Wait};
 pub use borrowing::{BORROW_SKEW, BorrowRequest, MAX_BORROWED};
 pub use handover::{HandedSession, Handover};
 #[cfg(feature = "model")]
@@ -41,8 +43,8 @@ pub use mutant::{Mutant, mutate};
 pub use record::{Borrowed, LeaseRecord, ObservedLease, ObservedLedger, Record, Sealed, UnixSeconds};
 pub use replica::Replica;
 pub use settings::{
-    Borrowing, Limit, MAX_BORROW, MAX_LIMIT_NAME, MAX_SETTING_DURATION, MAX_SETTINGS_LIMITS, Settings,
-    SettingsError,
+    Borrowing, Limit, MAX_BORROW, MAX_LIMIT_NAME, MAX_SETTING_DURATION, MAX_SETTINGS_LIMITS, Order, Queueing,
+    Settings, SettingsError,
 };
 pub use status::{LimitStatus, Role, SessionView, Status, StopReason};
 pub use store::{RequestId, StoreReply, StoreRequest};

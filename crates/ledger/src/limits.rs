@@ -39,6 +39,8 @@ pub(crate) struct Limits {
     pub(crate) changed: bool,
     /// Clones noticed by all owners so far (R12): recorded with the usage.
     pub(crate) clones: u64,
+    /// Checkouts in the queue: recorded with the usage.
+    pub(crate) queued: u64,
 }
 
 impl Limits {
@@ -54,6 +56,7 @@ impl Limits {
             pressed: false,
             changed: false,
             clones: record.clones,
+            queued: 0,
         };
         limits.configure(plan, record.borrowed.iter());
         if !limits.recovering {
@@ -194,6 +197,23 @@ impl Limits {
             }
         }
         worst
+    }
+
+    /// Those of the limits that have too few units for `count` more.
+    pub(crate) fn full(&self, slots: &Slots, count: NonZeroU32) -> impl Iterator<Item = LimitId> {
+        let meters = slots.iter().map(|slot| self.meter(*slot));
+        meters.filter(move |meter| meter.fit(count.get().into(), self.recovering) == Fit::Full).map(Meter::id)
+    }
+
+    /// Whether `count` units of each could ever be had.
+    pub(crate) fn possible(&self, limits: &LimitSet, count: NonZeroU32) -> bool {
+        let meters = limits.iter().filter_map(|id| self.by_id.get(&id)).map(|slot| self.meter(*slot));
+        meters.into_iter().all(|meter| meter.cap().is_none_or(|cap| count.get() <= cap))
+    }
+
+    /// Units of this limit that live sessions hold.
+    pub(crate) fn used(&self, id: LimitId) -> u64 {
+        self.by_id.get(&id).map_or(0, |slot| self.meter(*slot).live())
     }
 
     /// Whether `count` units of each are inside what earlier owners promised and nobody adopted yet,

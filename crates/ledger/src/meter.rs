@@ -109,6 +109,10 @@ impl Meter {
         self.name.as_ref()
     }
 
+    pub(crate) fn cap(&self) -> Option<u32> {
+        self.cap
+    }
+
     pub(crate) fn planned(&self) -> bool {
         self.planned
     }

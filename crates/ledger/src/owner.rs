@@ -8,6 +8,7 @@ use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
 use crate::limits::Slots;
 use crate::mutant::{Mutant, mutated};
 use crate::promise::{Book, Recorded};
+use crate::queue::Queue;
 use crate::record::{ObservedLease, ObservedLedger, UnixSeconds};
 use crate::seats::{Checked, Seats};
 use crate::settings::Settings;
@@ -43,6 +44,7 @@ pub(crate) struct Owner<M> {
     pub(crate) book: Book,
     pub(crate) seats: Seats<M>,
     pub(crate) waiting: Waiting<M>,
+    pub(crate) queue: Queue<M>,
     /// The earliest moment at which recovery may end by a write; None: no recovery is on.
     pub(crate) recovery_ends: Option<BootInstant>,
     /// Whose end, if it becomes known, shortens the recovery (R6b).
@@ -60,7 +62,7 @@ impl<M> Owner<M> {
     }
 
     /// How long a token issued now may last, ρ not yet subtracted; None: not long enough.
-    fn lifetime(&self, cx: Context<'_>) -> Result<Duration, Answer> {
+    pub(crate) fn lifetime(&self, cx: Context<'_>) -> Result<Duration, Answer> {
         let ttl = self.book.ttl(cx.settings);
         let mut d = ttl.min(self.horizon_ends(cx.settings).since(cx.now));
         if mutated(Mutant::NoHorizon) {
@@ -74,6 +76,7 @@ impl<M> Owner<M> {
         cx: Context<'_>,
         request: CheckoutRequest<M>,
         tickets: &mut u64,
+        done: &mut Completions,
     ) -> Outcome {
         self.seats.expire(cx.now);
         if let Some(mut answer) = self.seats.retried_checkout(cx.now, request.operation) {
@@ -84,13 +87,24 @@ impl<M> Owner<M> {
             }
             return Outcome::Answer(answer);
         }
-        match self.try_checkout(cx, request) {
+        if let Some(key) = self.queue.find(request.operation) {
+            return self.attend(cx, key, request, tickets, done);
+        }
+        let checked = match self.queue.blocks(&request.limits) {
+            Some(limit) if cx.settings.accepting() && !self.waiting.holds(&request) => {
+                let denial = self.seats.no_units(cx.now, limit, self.recovery_ends);
+                Checked::Short(request, denial)
+            }
+            _ => self.try_checkout(cx, request),
+        };
+        match checked {
             Checked::Answered(answer) => Outcome::Answer(answer),
+            Checked::Short(request, denial) => self.enqueue(cx, request, denial, tickets, done),
             Checked::NeedsPromise(request, slots) => self.wait(cx.now, request, slots, tickets),
         }
     }
 
-    fn try_checkout(&mut self, cx: Context<'_>, request: CheckoutRequest<M>) -> Checked<M> {
+    pub(crate) fn try_checkout(&mut self, cx: Context<'_>, request: CheckoutRequest<M>) -> Checked<M> {
         self.end_recovery_by_clock(cx.now);
         if !cx.settings.accepting() {
             return Checked::Answered(Answer::denied(Denial::NotAccepting));
@@ -122,7 +136,7 @@ impl<M> Owner<M> {
         Outcome::Wait(ticket)
     }
 
-    fn line_up(&mut self, waiter: Waiter<M>, slots: Slots) {
+    pub(crate) fn line_up(&mut self, waiter: Waiter<M>, slots: Slots) {
         self.seats.reserve(&slots, waiter.request.count);
         self.waiting.push(Waiter { reserves: (!slots.is_empty()).then_some(slots), ..waiter });
     }
@@ -134,12 +148,16 @@ impl<M> Owner<M> {
     }
 
     /// Answers everybody in line who can be answered now, in order.
-    fn settle(&mut self, cx: Context<'_>, done: &mut Completions) {
+    pub(crate) fn settle(&mut self, cx: Context<'_>, done: &mut Completions) {
         self.book.loans.settle(cx.now, self.generation(), done);
-        if self.waiting.is_empty() {
-            return;
+        if !self.waiting.is_empty() {
+            self.seats.expire(cx.now);
+            self.settle_line(cx, done);
         }
-        self.seats.expire(cx.now);
+        self.serve(cx, done);
+    }
+
+    fn settle_line(&mut self, cx: Context<'_>, done: &mut Completions) {
         let line = self.waiting.take();
         line.iter().for_each(|waiter| self.step_out(waiter));
         for waiter in line {
@@ -150,6 +168,7 @@ impl<M> Owner<M> {
             }
             match self.try_checkout(cx, request) {
                 Checked::Answered(answer) => done.push_back((ticket, answer)),
+                Checked::Short(request, denial) => self.back_in_queue(cx, ticket, request, denial, done),
                 Checked::NeedsPromise(..) if deadline <= cx.now => done.push_back((ticket, unavailable())),
                 Checked::NeedsPromise(request, slots) => {
                     self.line_up(Waiter { ticket, request, reserves: None, deadline }, slots);
@@ -158,12 +177,14 @@ impl<M> Owner<M> {
         }
     }
 
-    pub(crate) fn cancel(&mut self, ticket: Ticket) {
+    pub(crate) fn cancel(&mut self, cx: Context<'_>, ticket: Ticket, done: &mut Completions) {
         self.book.loans.cancel(ticket);
+        self.leave_queue(cx, ticket, done);
         if let Some(waiter) = self.waiting.remove(ticket) {
             self.step_out(&waiter);
             // A retry of the same checkout that stays in line has nothing reserved: it is looked at
             // again with the next acknowledged write, like everybody else.
+            self.serve(cx, done);
         }
     }
 
@@ -277,6 +298,9 @@ impl<M> Owner<M> {
         if !mutated(Mutant::AskedDocumentKept) {
             self.book.loans.withdraw(&mut self.seats.limits);
         }
+        if old.queueing().order != cx.settings.queueing().order {
+            self.queue.reorder(cx.settings.queueing().order);
+        }
         self.settle(cx, done);
     }
 
@@ -304,7 +328,8 @@ impl<M> Owner<M> {
 
     /// When somebody in line has waited too long.
     fn next_deadline(&self) -> Option<BootInstant> {
-        self.waiting.next_deadline().into_iter().chain(self.book.loans.next_deadline()).min()
+        let ends = [self.waiting.next_deadline(), self.book.loans.next_deadline(), self.queue.next_end()];
+        ends.into_iter().flatten().min()
     }
 
     pub(crate) fn next_tick(&self, settings: &Settings) -> Option<BootInstant> {
@@ -315,6 +340,7 @@ impl<M> Owner<M> {
 
     /// Everybody in line must ask the next owner.
     pub(crate) fn turn_away(&mut self, done: &mut Completions) {
+        self.answer_all_queued(&Answer::NotOwner { address: None }, done);
         let line = self.waiting.take();
         let tickets = line.into_iter().map(|waiter| waiter.ticket).chain(self.book.loans.leave());
         done.extend(tickets.map(|ticket| (ticket, Answer::NotOwner { address: None })));

@@ -208,6 +208,7 @@ impl Book {
             borrowed: self.loans.to_write(),
             usage: limits.usage(),
             clones: limits.clones,
+            queued: limits.queued,
             ..self.record.clone()
         }
     }

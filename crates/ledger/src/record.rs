@@ -47,6 +47,9 @@ pub struct Record {
     /// view, written with the usage.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clones: u64,
+    /// Checkouts that waited in the queue when this was written. A view, written with the usage.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queued: u64,
 }
 
 impl Record {

@@ -273,9 +273,14 @@ impl<M> Replica<M> {
 
     /// A client asks for a session.
     pub fn checkout(&mut self, now: BootInstant, request: CheckoutRequest<M>) -> Outcome {
+        if let Some(place) = request.wait.as_ref().and_then(|wait| wait.place)
+            && let Err(answer) = self.note_place(place)
+        {
+            return answer;
+        }
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {
-            Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets.0),
+            Phase::Owner(owner) => owner.checkout(cx, request, &mut self.tickets.0, &mut self.done),
             _ => self.not_owner(),
         }
     }
@@ -382,9 +387,10 @@ impl<M> Replica<M> {
 
     /// Nobody waits for this ticket any more. A seat that it got in the meantime runs out; a document that it
     /// asked for is lent, or given back, all the same.
-    pub fn cancel(&mut self, ticket: Ticket) {
+    pub fn cancel(&mut self, now: BootInstant, ticket: Ticket) {
+        let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         if let Phase::Owner(owner) = &mut self.phase {
-            owner.cancel(ticket);
+            owner.cancel(cx, ticket, &mut self.done);
         }
     }
 

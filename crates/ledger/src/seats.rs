@@ -14,7 +14,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::sessions::{Session, Sessions};
 use crate::tenure::LEASE_RENEW;
 use crate::time::{BootInstant, shrink, stretch};
-use crate::types::{Claim, Generation, Issuer, LimitSet, OperationId, SessionId};
+use crate::types::{Claim, Generation, Issuer, LimitId, LimitSet, OperationId, SessionId};
 
 /// Most sessions of one ledger, ended ones that recovery remembers included: about 400 MB.
 const MAX_SESSIONS: usize = 2_000_000;
@@ -43,6 +43,8 @@ fn expiry(now: BootInstant, d: Duration) -> BootInstant {
 pub(crate) enum Checked<M> {
     /// It has its answer.
     Answered(Answer),
+    /// There are too few units for it now.
+    Short(CheckoutRequest<M>, Denial),
     /// A larger promise must be known to be written first.
     NeedsPromise(CheckoutRequest<M>, Slots),
 }
@@ -94,6 +96,7 @@ impl<M> Seats<M> {
         recovery_ends: Option<BootInstant>,
     ) -> Checked<M> {
         match self.room(now, &request.limits, request.count, recovery_ends) {
+            Err(denial @ Denial::NoUnits { .. }) => Checked::Short(request, denial),
             Err(denial) => Checked::Answered(Answer::denied(denial)),
             Ok((slots, true)) => Checked::Answered(self.open(now, d, request, slots)),
             Ok((slots, false)) => Checked::NeedsPromise(request, slots),
@@ -110,14 +113,21 @@ impl<M> Seats<M> {
     ) -> Result<(Slots, bool), Denial> {
         let slots = self.limits.planned(limits).map_err(|limit| Denial::UnknownLimit { limit })?;
         match self.limits.fit(&slots, count) {
-            (Fit::Full, Some(limit)) => {
-                let soon = self.limits.frees_soon(limit).then_some(LEASE_RENEW);
-                let retry_after = soon.or(recovery_ends.map(|end| end.since(now)));
-                let in_recovery = self.limits.recovering();
-                Err(Denial::NoUnits { limit, in_recovery, retry_after })
-            }
+            (Fit::Full, Some(limit)) => Err(self.no_units(now, limit, recovery_ends)),
             (fit, _) => Ok((slots, fit == Fit::Fits)),
         }
+    }
+
+    /// This limit has too few units.
+    pub(crate) fn no_units(
+        &self,
+        now: BootInstant,
+        limit: LimitId,
+        recovery_ends: Option<BootInstant>,
+    ) -> Denial {
+        let soon = self.limits.frees_soon(limit).then_some(LEASE_RENEW);
+        let retry_after = soon.or(recovery_ends.map(|end| end.since(now)));
+        Denial::NoUnits { limit, in_recovery: self.limits.recovering(), retry_after }
     }
 
     fn open(&mut self, now: BootInstant, d: Duration, request: CheckoutRequest<M>, slots: Slots) -> Answer {

@@ -34,6 +34,27 @@ impl Borrowing {
     }
 }
 
+/// The order in which those who wait get units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// As they came.
+    #[default]
+    Fifo,
+    /// The higher priority first; of one priority, as they came.
+    Priority,
+    /// The grant that uses the fewest units first; of one grant, as they came.
+    FairShare,
+}
+
+/// The queue of a ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Queueing {
+    /// Most checkouts that wait; 0: none does.
+    pub max_length: u32,
+    /// Who is next.
+    pub order: Order,
+}
+
 /// Something countable: the pool's seats, a grant's `max`, a tier's or a feature's seats. An id and a
 /// name belong together for good: sessions are counted by id, and promised by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +78,7 @@ pub struct Settings {
     accepting: bool,
     borrowing: Option<Borrowing>,
     may_have_lent: Option<Borrowing>,
+    queueing: Queueing,
 }
 
 /// Why settings were refused.
@@ -114,6 +136,7 @@ impl Settings {
             accepting: true,
             borrowing: None,
             may_have_lent: None,
+            queueing: Queueing::default(),
         })
     }
 
@@ -153,6 +176,11 @@ impl Settings {
         Self { may_have_lent, ..self }
     }
 
+    /// With a queue, for checkouts that wait for units.
+    pub fn with_queueing(self, queueing: Queueing) -> Self {
+        Self { queueing, ..self }
+    }
+
     /// X: how long an owner may work without an acknowledged Lease renewal.
     pub fn horizon(&self) -> Duration {
         self.horizon
@@ -186,6 +214,11 @@ impl Settings {
     /// The most that documents may be out for, by this plan or an earlier one; None: nothing was ever lent.
     pub(crate) fn may_have_lent(&self) -> Option<Borrowing> {
         self.may_have_lent
+    }
+
+    /// The queue.
+    pub fn queueing(&self) -> Queueing {
+        self.queueing
     }
 
     /// Whether new sessions are granted.

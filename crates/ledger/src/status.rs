@@ -59,6 +59,8 @@ pub struct Status {
     pub sessions: usize,
     /// Owner only: checkouts that wait for a promise to be raised.
     pub waiting: usize,
+    /// Owner only: checkouts that wait for units.
+    pub queued: usize,
     /// Owner only: its limits, in the order of the plan.
     pub limits: Vec<LimitStatus>,
 }
@@ -136,6 +138,7 @@ impl<M> Replica<M> {
             horizon_ends: owner.map(|o| o.horizon_ends(&self.settings)),
             sessions: owner.map_or(0, |o| o.seats.sessions.len()),
             waiting: owner.map_or(0, |o| o.waiting.len()),
+            queued: owner.map_or(0, |o| o.queue.len()),
             limits: owner.map_or(Vec::new(), |o| o.seats.limits.plan().filter_map(Meter::status).collect()),
         }
     }

@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Context, Owner};
 use crate::promise::Book;
+use crate::queue::Queue;
 use crate::record::{LeaseRecord, ObservedLease, ObservedLedger, Sealed};
 use crate::seats::Seats;
 use crate::store::{RequestId, StoreReply, StoreRequest};
@@ -357,11 +358,13 @@ fn own<M>(
 ) -> (Owner<M>, Option<Sealed>) {
     let Taken { lease, sent: since } = taken;
     let limits = Limits::fenced(&fence.record, cx.settings.limits());
+    let queue = Queue::new(fence.record.generation);
     let owner = Owner {
         tenure: Tenure::new(lease.uid, lease.version, lease.record.transitions, since),
         seats: Seats::new(fence.record.generation, cx.me.issuer(), limits),
         book: Book::new(version, fence.record, sent),
         waiting: Waiting::new(),
+        queue,
         recovery_ends: fence.recovery_ends,
         shortened_by: fence.shortened_by,
     };

@@ -190,7 +190,7 @@ fn a_canceled_wait_takes_no_seat_and_a_hopeless_one_ends() {
     let mut bench = Bench::new();
     let (mut a, _) = first_owner(&mut bench, pool_of(1), 0);
     let Outcome::Wait(ticket) = a.checkout(bench.now, ask(1, 1, &[POOL])) else { panic!("no wait") };
-    a.cancel(ticket);
+    a.cancel(bench.now, ticket);
     let Outcome::Wait(second) = a.checkout(bench.now, ask(2, 1, &[POOL])) else { panic!("no wait") };
     bench.run_cut_off(&mut a, secs(11));
     assert!(matches!(a.take_completion(), Some((t, Answer::Unavailable { .. })) if t == second));

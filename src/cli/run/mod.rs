@@ -57,7 +57,14 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let client = args.connection.client()?;
         let program = args.command[0].to_string_lossy().into_owned();
-        let waiting = |error: &genie_client::Error| warn(format!("waiting for a seat: {error}"));
+        let mut told = String::new();
+        let waiting = |error: &genie_client::Error| {
+            let why = format!("waiting for a seat: {error}");
+            if why != told {
+                warn(&why);
+                told = why;
+            }
+        };
         let seat = tokio::select! {
             seat = client.checkout_within(args.wanted.checkout(&program), args.retry_for.get(), waiting) => {
                 seat.map_err(|error| no_seat(error, args.retry_for))?

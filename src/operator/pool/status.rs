@@ -61,7 +61,7 @@ pub fn warning_begins(compiled: &Compiled) -> Option<Timestamp> {
 fn without_usage(status: &PoolStatus) -> PoolStatus {
     let mut status = status.clone();
     if let Some(seats) = &mut status.seats {
-        seats.in_use = 0;
+        (seats.in_use, seats.queued) = (0, 0);
     }
     for feature in &mut status.features {
         feature.in_use = 0;
@@ -115,7 +115,12 @@ fn usage(record: Option<&Record>, limit: &str) -> u32 {
 
 fn seats(plan: &SeatPlanSpec, record: Option<&Record>) -> PoolSeatsStatus {
     let promised = record.and_then(|record| record.promises.get("seats")).copied().unwrap_or(0);
-    PoolSeatsStatus { total: plan.seats, in_force: plan.seats.max(promised), in_use: usage(record, "seats") }
+    PoolSeatsStatus {
+        total: plan.seats,
+        in_force: plan.seats.max(promised),
+        in_use: usage(record, "seats"),
+        queued: record.map_or(0, |record| u32::try_from(record.queued).unwrap_or(u32::MAX)),
+    }
 }
 
 fn features(plan: &SeatPlanSpec, record: Option<&Record>) -> Vec<CountStatus> {

@@ -149,6 +149,7 @@ impl Client {
                     limits: self.asks.limits.clone(),
                     count: self.asks.units(),
                     meta: (),
+                    wait: None,
                 })
             }
         };

@@ -147,7 +147,14 @@ impl Client {
                 self.leave_at = rng.chance(60).then(|| now + rng.millis(1_000..60_000));
                 self.open(now, |operation| {
                     let limits = LimitSet::new(limits).expect("two limits");
-                    Call::Checkout(CheckoutRequest { operation, grant: GrantId(1), limits, count, meta: () })
+                    Call::Checkout(CheckoutRequest {
+                        operation,
+                        grant: GrantId(1),
+                        limits,
+                        count,
+                        meta: (),
+                        wait: None,
+                    })
                 })
             }
             None => None,
@@ -196,7 +203,7 @@ impl Client {
         self.end_what_ran_out(now);
         let Some(open) = self.open.clone().filter(|open| open.operation == operation) else { return };
         match (&open.call, answer) {
-            (_, Answer::NotOwner { .. } | Answer::Unavailable { .. }) => {}
+            (_, Answer::NotOwner { .. } | Answer::Unavailable { .. } | Answer::Queued { .. }) => {}
             (Call::Checkin(..) | Call::Return(..), _) => self.open = None,
             (Call::Borrow(_), Answer::Lent { borrowed, generation }) => {
                 self.open = None;

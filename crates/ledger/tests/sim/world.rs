@@ -147,6 +147,8 @@ impl World {
     fn settings(&self) -> Settings {
         let limits = vec![limit(POOL, "pool", self.caps[0]), limit(FEATURE, "feature", self.caps[1])];
         let settings = settings(self.horizon, TTL, limits).with_min_generation(self.min_generation);
+        let order = [Order::Fifo, Order::Priority, Order::FairShare][self.caps[0] as usize % 3];
+        let settings = settings.with_queueing(Queueing { max_length: 4 * (self.lends - 1), order });
         let max_units = self.lends.try_into().expect("one or two");
         settings.with_borrowing(Some(Borrowing { max_units, longest: LONGEST })).expect("short enough")
     }
@@ -237,7 +239,10 @@ impl World {
             }
             Event::Called(client, operation, call) => {
                 let outcome = match &call {
-                    Call::Checkout(request) => n.replica.checkout(now, request.clone()),
+                    Call::Checkout(request) => {
+                        let wait = queues(now, operation, &mut self.rng);
+                        n.replica.checkout(now, CheckoutRequest { wait, ..request.clone() })
+                    }
                     Call::Renew(claim, operation) => n.replica.renew(now, claim, *operation, || ()),
                     Call::Checkin(claim, operation) => n.replica.checkin(now, claim, *operation),
                     Call::Borrow(request) => n.replica.borrow(now, request),
@@ -245,9 +250,16 @@ impl World {
                 };
                 match outcome {
                     Outcome::Answer(answer) => self.respond(client, operation, answer),
-                    Outcome::Wait(ticket) => {
-                        n.waiting.insert(ticket, (client, operation));
-                    }
+                    // Some callers are told to call again, some go away, and most wait.
+                    Outcome::Wait(ticket) => match self.rng.below(10) {
+                        0 | 1 if let Some(answer) = n.replica.postpone(now, ticket) => {
+                            self.respond(client, operation, answer);
+                        }
+                        2 => n.replica.cancel(now, ticket),
+                        _ => {
+                            n.waiting.insert(ticket, (client, operation));
+                        }
+                    },
                 }
             }
         }
@@ -362,4 +374,13 @@ impl World {
             }
         }
     }
+}
+
+/// Every third checkout waits for units, and some of those say that they did so before.
+fn queues(now: BootInstant, operation: OperationId, rng: &mut Rng) -> Option<Wait> {
+    let until = now + rng.millis(500..30_000);
+    let place = Place { generation: Generation(1), number: rng.below(6) };
+    let wait =
+        Wait { until, place: rng.chance(30).then_some(place), priority: rng.below(3) as u32, share: POOL };
+    operation.0.is_multiple_of(3).then_some(wait)
 }

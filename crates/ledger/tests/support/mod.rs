@@ -56,6 +56,7 @@ pub fn ask(n: u128, count: u32, limits: &[LimitId]) -> CheckoutRequest<()> {
         limits: LimitSet::new(limits.iter().copied()).expect("few limits"),
         count: NonZeroU32::new(count).expect("at least one unit"),
         meta: (),
+        wait: None,
     }
 }
 

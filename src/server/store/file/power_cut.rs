@@ -48,6 +48,7 @@ fn record(generation: u64, seq: u64, promised: u32, borrowed: &[&str]) -> Record
         borrowed: borrowed.collect(),
         usage: Default::default(),
         clones: 0,
+        queued: 0,
     }
 }
 
