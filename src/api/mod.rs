@@ -10,6 +10,7 @@ mod plan;
 mod pool;
 pub mod sentences;
 mod types;
+mod version;
 
 pub use crds::crds;
 pub use duration::ApiDuration;
@@ -18,7 +19,10 @@ pub use grant::{
     PoolRef, Subject, SubjectKind,
 };
 pub use ledger::{SeatLedger, SeatLedgerSpec, SeatLedgerStatus};
-pub use plan::{MAX_GRANTS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanTier, SeatPlan, SeatPlanSpec};
+pub use plan::{
+    MAX_GRANTS, MAX_STEPS, PlanFeature, PlanGrant, PlanInput, PlanKey, PlanStep, PlanTier, SeatPlan,
+    SeatPlanSpec,
+};
 pub use pool::{
     AllowedNamespaces, Availability, CountStatus, DeletionPolicy, LedgerReclaimPolicy, LicensePool,
     LicensePoolSpec, LicenseSecretRef, NamespacesFrom, PoolFeature, PoolLedgerStatus, PoolLicense,
@@ -26,6 +30,7 @@ pub use pool::{
     SessionPolicy,
 };
 pub use types::{Name, Validity};
+pub use version::Version;
 
 /// API group of every resource here.
 pub const GROUP: &str = "genie-lm.io";

@@ -4,10 +4,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiDuration, Name, QueuePolicy, Validity};
+use super::{ApiDuration, Name, QueuePolicy, Validity, Version};
 
 /// Grants of one pool at the most; more are refused with a condition, long before etcd's object limit.
 pub const MAX_GRANTS: usize = 2_000;
+
+/// Steps of one feature at the most. A session is counted for each one below its version, besides the pool, its grant, its
+/// tier and the feature: so two features of any kind can always be asked for in one call.
+pub const MAX_STEPS: usize = 4;
 
 /// What may be given: compiled from a LicensePool and its LicenseGrants. Named after the product. Not for hands.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -81,7 +85,7 @@ pub struct SeatPlanSpec {
 }
 
 /// A feature with its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanFeature {
     /// Name.
@@ -89,9 +93,26 @@ pub struct PlanFeature {
     /// Seats of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<u32>,
+    /// The highest version that may have it; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Where only some of its seats are for newer versions: the oldest first, with fewer and fewer seats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_STEPS))]
+    pub steps: Vec<PlanStep>,
     /// When it ends.
     #[serde(default)]
     pub validity: Validity,
+}
+
+/// Seats of a feature for versions above one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// The version.
+    pub above: Version,
+    /// Sessions of all versions above it at one time.
+    pub seats: u32,
 }
 
 /// A tier with its limits.

@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiDuration, Name, Validity, sentences, types::TIME_RULE};
+use super::{ApiDuration, Name, Validity, Version, sentences, types::TIME_RULE};
 
 /// What was bought: seats of a product, its features and tiers, and how the servers that hand them out run.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -121,6 +121,11 @@ pub struct PoolFeature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub seats: Option<u32>,
+    /// The highest version of an application that may have it, such as "2026.1"; absent: all. An application that does not
+    /// say its version counts as the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{1,9}){0,3}$')").message(sentences::VERSION))]
+    pub version: Option<Version>,
     /// Moment at which the feature ends; absent: with the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ApiDuration, sentences};
 
 /// A lower-case name of at most 63 characters, as DNS labels are: features, tiers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct Name(

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     runtime::one_thread(async {
         let mut signals = Signals::new()?;
-        let client = args.connection.client()?;
+        let client = args.wanted.client(args.connection)?;
         let seat = tokio::select! {
             seat = client.checkout(args.wanted.checkout("genie-lm checkout")) => seat,
             signal = signals.ending() => return Ok(signal.exit()),

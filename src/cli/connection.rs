@@ -73,12 +73,35 @@ pub(super) struct Wanted {
     /// Name of the application, for those who look at the sessions.
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
+    #[command(flatten)]
+    version: AppVersion,
+}
+
+/// What is licensed up to a version is judged by it.
+#[derive(clap::Args)]
+pub(super) struct AppVersion {
+    /// Version of the application, such as 2026.1. None: it counts as the newest.
+    #[arg(long = "app-version", value_name = "VERSION")]
+    version: Option<String>,
+}
+
+impl AppVersion {
+    /// The client of that application.
+    pub(super) fn of(&self, client: Client) -> Client {
+        client.with_version(self.version.as_deref().unwrap_or_default())
+    }
 }
 
 impl Wanted {
+    /// The client of the application that wants it.
+    pub(super) fn client(&self, connection: Connection) -> Result<Client, Failure> {
+        Ok(self.version.of(connection.client()?))
+    }
+
     pub(super) fn checkout(self, application: &str) -> Checkout {
         let mut client = identity("");
         client.application = self.application.unwrap_or_else(|| application.to_owned());
+        client.version = self.version.version.unwrap_or_default();
         Checkout { features: self.features, count: self.count.get(), client }
     }
 }

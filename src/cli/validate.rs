@@ -2,7 +2,11 @@
 
 use genie_client::Judged;
 
-use super::{Exit, Failure, Output, answer, connection, connection::Connection, runtime};
+use super::{
+    Exit, Failure, Output, answer, connection,
+    connection::{AppVersion, Connection},
+    runtime,
+};
 
 /// Ask whether an application may run, without taking a seat.
 #[derive(clap::Args)]
@@ -11,12 +15,15 @@ pub(crate) struct Args {
     #[arg(long = "feature", value_name = "NAME")]
     features: Vec<String>,
     #[command(flatten)]
+    version: AppVersion,
+    #[command(flatten)]
     connection: Connection,
 }
 
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     runtime::one_thread(async {
-        let answer = args.connection.client()?.validate(&args.features).await?;
+        let client = args.version.of(args.connection.client()?);
+        let answer = client.validate(&args.features).await?;
         output.write(&answer, &answer::validated(&answer))?;
         Ok(connection::exit(answer.denied().as_ref()))
     })

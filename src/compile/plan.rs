@@ -32,7 +32,7 @@ pub fn compile(pool: &PoolInput<'_>, grants: &[GrantInput<'_>]) -> Compiled {
     };
     let mut licensed = pool.licensed.clone();
     if let Some(licensed) = &mut licensed {
-        licensed.findings.extend(capped.finding());
+        licensed.findings.extend(capped.findings());
     }
     let pool = &Pool { input: pool, capped };
     let refused = Reasons::new(reasons);
@@ -258,7 +258,7 @@ fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlan
         outage_tolerance: spec.availability.outage_tolerance,
         queue: Some(spec.queue.clone()),
         validity: spec.validity.clone().unwrap_or_default(),
-        features: plan_features(spec),
+        features: plan_features(&pool.capped),
         tiers: spec
             .tiers
             .iter()
@@ -272,13 +272,15 @@ fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlan
     }
 }
 
-fn plan_features(spec: &LicensePoolSpec) -> Vec<PlanFeature> {
+fn plan_features(capped: &Capped) -> Vec<PlanFeature> {
     let feature = |feature: &crate::api::PoolFeature| PlanFeature {
         name: feature.name.clone(),
         seats: feature.seats,
+        version: feature.version.clone(),
+        steps: capped.steps.get(&feature.name).cloned().unwrap_or_default(),
         validity: Validity { not_after: feature.not_after.clone(), ..Validity::default() },
     };
-    spec.features.iter().map(feature).collect()
+    capped.spec.features.iter().map(feature).collect()
 }
 
 fn source(kind: &str, name: &ObjectName, generation: Option<i64>) -> PlanInput {

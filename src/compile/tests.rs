@@ -156,9 +156,9 @@ fn a_grant_that_is_refused_for_the_moment_stays_in_the_plan_suspended_so_that_it
     let view = crate::license::PlanView::new("cad", plan).unwrap();
     let now: Timestamp = "2029-06-01T00:00:00Z".parse().unwrap();
     for grant in &view.grants()[1..] {
-        use crate::license::Use;
-        assert!(view.judge(grant, &[], now, Use::GoOn).is_authorized(), "{}", grant.plan.name);
-        let begin = view.judge(grant, &[], now, Use::Begin);
+        use crate::license::{Asked, Use};
+        assert!(view.judge(grant, Asked::default(), now, Use::GoOn).is_authorized(), "{}", grant.plan.name);
+        let begin = view.judge(grant, Asked::default(), now, Use::Begin);
         assert_eq!(begin.code, genie_proto::v1::Code::Suspended, "{}", grant.plan.name);
     }
 }
@@ -168,8 +168,14 @@ fn in_the_grace_period_the_answer_says_until_when() {
     let grants = [grant("a", "{poolRef: {name: acme}, tier: pro}")];
     let plan = compile(&PoolInput::new(&pool("acme", CAD)), &inputs(&grants)).plan.unwrap();
     let view = crate::license::PlanView::new("cad", plan).unwrap();
-    let at =
-        |time: &str| view.judge(&view.grants()[0], &[], time.parse().unwrap(), crate::license::Use::Begin);
+    let at = |time: &str| {
+        view.judge(
+            &view.grants()[0],
+            crate::license::Asked::default(),
+            time.parse().unwrap(),
+            crate::license::Use::Begin,
+        )
+    };
     assert_eq!(
         at("2030-06-01T23:59:59Z").message,
         "acme-cad is licensed, but its license ended on 2030-06-01T00:00:00Z: renew it before the grace period ends \

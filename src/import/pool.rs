@@ -91,7 +91,12 @@ impl Building<'_> {
             let seats = self.bounded(total(feature.parts.iter()), &first.at, &given);
             self.comment(&name, feature);
             self.names.insert(feature.name.to_lowercase(), Name(name.clone()));
-            features.push(PoolFeature { name: Name(name), seats, not_after: ends.and_then(end_of) });
+            features.push(PoolFeature {
+                name: Name(name),
+                seats,
+                version: None,
+                not_after: ends.and_then(end_of),
+            });
         }
         features
     }

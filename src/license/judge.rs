@@ -7,7 +7,7 @@ use genie_proto::v1::{Code, Verdict};
 use jiff::Timestamp;
 
 use super::{GrantView, PlanView};
-use crate::api::Validity;
+use crate::api::{PlanFeature, Validity, Version};
 
 /// What the caller wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub enum Use {
     Begin,
     /// Go on with a seat that it has: only what ends by time or by revocation counts.
     GoOn,
+}
+
+/// What the caller asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Empty: all that the grant enables.
+    pub features: &'a [String],
+    /// Of the application; None: it did not say, and counts as the newest.
+    pub version: Option<&'a Version>,
 }
 
 /// The outcome of a judgment.
@@ -49,10 +58,10 @@ impl Judgment {
 struct Refusal(Verdict, Code, String);
 
 impl PlanView {
-    /// Judges `grant` at `now` for `features` (empty: all that it enables).
-    pub fn judge(&self, grant: &GrantView, features: &[String], now: Timestamp, purpose: Use) -> Judgment {
+    /// Judges `grant` at `now` for what is `asked`.
+    pub fn judge(&self, grant: &GrantView, asked: Asked<'_>, now: Timestamp, purpose: Use) -> Judgment {
         let expires = earliest(&[end(&self.plan.validity), end(&grant.plan.validity)]);
-        match self.try_judge(grant, features, now, purpose) {
+        match self.try_judge(grant, asked, now, purpose) {
             Ok((code, features)) => Judgment {
                 verdict: Verdict::Authorized,
                 code,
@@ -69,7 +78,7 @@ impl PlanView {
     fn try_judge(
         &self,
         grant: &GrantView,
-        features: &[String],
+        asked: Asked<'_>,
         now: Timestamp,
         purpose: Use,
     ) -> Result<(Code, Vec<String>), Refusal> {
@@ -96,19 +105,20 @@ impl PlanView {
         if grant.plan.suspended {
             return Err(denied(Code::Suspended, "This grant is suspended; ask who runs the pool.".into()));
         }
-        Ok((code, self.features(grant, features, now)?))
+        Ok((code, self.features(grant, asked, now)?))
     }
 
-    fn features(&self, grant: &GrantView, asked: &[String], now: Timestamp) -> Result<Vec<String>, Refusal> {
-        let ended = |name: &str| {
+    fn features(&self, grant: &GrantView, asked: Asked<'_>, now: Timestamp) -> Result<Vec<String>, Refusal> {
+        let refusal = |name: &str| {
             let feature = self.plan.features.iter().find(|feature| feature.name.as_str() == name)?;
-            in_time(&feature.validity, now, &format!("Feature {name}")).err()
+            let in_time = in_time(&feature.validity, now, &format!("Feature {name}"));
+            in_time.err().or_else(|| covers(feature, asked.version).err())
         };
-        if asked.is_empty() {
+        if asked.features.is_empty() {
             let names = grant.plan.features.iter().map(|name| name.as_str().to_owned());
-            return Ok(names.filter(|name| ended(name).is_none()).collect());
+            return Ok(names.filter(|name| refusal(name).is_none()).collect());
         }
-        for name in asked {
+        for name in asked.features {
             if !grant.plan.features.iter().any(|known| known.as_str() == name) {
                 return Err(denied(
                     Code::FeatureNotLicensed,
@@ -117,11 +127,11 @@ impl PlanView {
                     ),
                 ));
             }
-            if let Some(refusal) = ended(name) {
+            if let Some(refusal) = refusal(name) {
                 return Err(refusal);
             }
         }
-        let mut features = asked.to_vec();
+        let mut features = asked.features.to_vec();
         features.sort_unstable();
         features.dedup();
         Ok(features)
@@ -130,9 +140,9 @@ impl PlanView {
     /// The features that a checkout takes when it names none: those without seats of their own, so that a client
     /// never takes a scarce one without asking for it.
     pub fn unlimited(&self, features: &[String]) -> Vec<String> {
-        let scarce =
-            |name: &str| self.plan.features.iter().any(|f| f.name.as_str() == name && f.seats.is_some());
-        features.iter().filter(|name| !scarce(name)).cloned().collect()
+        let scarce = |feature: &PlanFeature| feature.seats.is_some() || !feature.steps.is_empty();
+        let is_scarce = |name: &str| self.plan.features.iter().any(|f| f.name.as_str() == name && scarce(f));
+        features.iter().filter(|name| !is_scarce(name)).cloned().collect()
     }
 
     fn welcome(&self, code: Code, expires: Option<Timestamp>) -> String {
@@ -161,6 +171,22 @@ fn in_time(validity: &Validity, now: Timestamp, what: &str) -> Result<Code, Refu
         return Ok(Code::Grace);
     }
     Err(Refusal(Verdict::Expired, Code::LicenseExpired, format!("{what} ended on {end}; ask for a renewal.")))
+}
+
+/// Whether seats of `feature` are good for `version`; without one, for the newest.
+fn covers(feature: &PlanFeature, version: Option<&Version>) -> Result<(), Refusal> {
+    let Some(highest) = &feature.version else { return Ok(()) };
+    let name = &feature.name;
+    let sentence = match version {
+        Some(version) if version <= highest => return Ok(()),
+        Some(version) => format!(
+            "Feature {name} is licensed up to version {highest}, and this is version {version}; use a version that is covered, or ask for a license of this one."
+        ),
+        None => format!(
+            "Feature {name} is licensed up to version {highest}, and the application does not say its version; have it say it, or ask for a license of all versions."
+        ),
+    };
+    Err(denied(Code::VersionNotCovered, sentence))
 }
 
 fn denied(code: Code, message: String) -> Refusal {

@@ -9,7 +9,7 @@ mod mac_keys;
 mod token;
 mod view;
 
-pub use judge::{Judgment, Use};
+pub use judge::{Asked, Judgment, Use};
 pub use keys::KeyHash;
 pub use mac_keys::{MAC_KEY, MacKeys, MacKeysError};
 pub use token::{ActivationClaim, Keyring, MAX_TOKEN, QueueClaim};

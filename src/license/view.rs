@@ -9,7 +9,7 @@ use genie_ledger::{
 };
 
 use super::KeyHash;
-use crate::api::{PlanGrant, QueueOrder, SeatPlanSpec};
+use crate::api::{PlanFeature, PlanGrant, PlanStep, QueueOrder, SeatPlanSpec, Version};
 
 /// Which ledger: namespace and product.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +45,14 @@ pub struct GrantView {
     base: Vec<LimitId>,
 }
 
+/// What a session with a feature is counted by.
+#[derive(Debug)]
+struct FeatureLimits {
+    own: LimitId,
+    /// For sessions of all versions above one.
+    above: Vec<(Version, LimitId)>,
+}
+
 /// A plan made ready for questions.
 #[derive(Debug)]
 pub struct PlanView {
@@ -55,6 +63,7 @@ pub struct PlanView {
     grants: Vec<GrantView>,
     by_key: HashMap<KeyHash, usize>,
     by_id: HashMap<GrantId, usize>,
+    features: HashMap<String, FeatureLimits>,
     names: HashMap<LimitId, Arc<str>>,
     settings: Settings,
 }
@@ -82,6 +91,8 @@ impl PlanView {
             .with_queueing(queueing(&plan))
             .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
         let grants: Vec<GrantView> = plan.grants.iter().map(GrantView::new).collect();
+        let of_feature = |feature: &PlanFeature| (feature.name.to_string(), FeatureLimits::new(feature));
+        let features = plan.features.iter().map(of_feature).collect();
         let by_id = grants.iter().enumerate().map(|(index, grant)| (grant.id, index)).collect();
         let by_key = grants
             .iter()
@@ -89,7 +100,7 @@ impl PlanView {
             .flat_map(|(index, grant)| grant.plan.keys.iter().map(move |key| (index, key)))
             .filter_map(|(index, key)| Some((KeyHash::from_hex(&key.sha256)?, index)))
             .collect();
-        Ok(Self { ledger, plan, grants, by_key, by_id, names, settings })
+        Ok(Self { ledger, plan, grants, by_key, by_id, features, names, settings })
     }
 
     /// The same plan, of a ledger whose generation is known to have been at least this.
@@ -119,10 +130,38 @@ impl PlanView {
         self.by_id.get(&id).map(|&index| &self.grants[index])
     }
 
+    /// The limits that a session of `grant` with these features touches, of an application of this version; None: it did
+    /// not say, and counts as the newest.
+    ///
+    /// # Errors
+    /// More than one session can touch.
+    pub fn limits(
+        &self,
+        grant: &GrantView,
+        features: &[String],
+        version: Option<&Version>,
+    ) -> Result<LimitSet, TooManyLimits> {
+        let mut limits = grant.base.clone();
+        for name in features {
+            let Some(feature) = self.features.get(name) else {
+                // The ledger refuses what the plan does not know.
+                limits.push(limit_id(&feature_limit(name)));
+                continue;
+            };
+            let above =
+                feature.above.iter().filter(|(above, _)| version.is_none_or(|version| version > above));
+            limits.push(feature.own);
+            limits.extend(above.map(|(_, limit)| *limit));
+        }
+        LimitSet::new(limits)
+    }
+
     /// The features among the limits of a session.
     pub fn features_of(&self, limits: &LimitSet) -> Vec<String> {
-        let names = limits.iter().filter_map(|limit| self.limit_name(limit)?.strip_prefix("feature/"));
-        let mut features: Vec<String> = names.map(str::to_owned).collect();
+        let touched = |feature: &FeatureLimits| limits.iter().any(|limit| limit == feature.own);
+        let names =
+            self.features.iter().filter(|(_, feature)| touched(feature)).map(|(name, _)| name.clone());
+        let mut features: Vec<String> = names.collect();
         features.sort_unstable();
         features
     }
@@ -140,12 +179,6 @@ impl GrantView {
         let mut base = vec![limit_id("seats"), own];
         base.extend(plan.tier.iter().map(|tier| limit_id(&format!("tier/{tier}"))));
         Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), own, base }
-    }
-
-    /// The limits that a session of this grant with these features touches.
-    pub fn limits(&self, features: &[String]) -> Result<LimitSet, TooManyLimits> {
-        let features = features.iter().map(|feature| limit_id(&format!("feature/{feature}")));
-        LimitSet::new(self.base.iter().copied().chain(features))
     }
 
     /// Whether a key with this hash prefix still stands for the grant.
@@ -168,6 +201,23 @@ fn queueing(plan: &SeatPlanSpec) -> Queueing {
     Queueing { max_length: queue.max_length, order }
 }
 
+impl FeatureLimits {
+    fn new(feature: &PlanFeature) -> Self {
+        let above =
+            feature.steps.iter().map(|step| (step.above.clone(), limit_id(&step_limit(feature, step))));
+        Self { own: limit_id(&feature_limit(feature.name.as_str())), above: above.collect() }
+    }
+}
+
+fn feature_limit(name: &str) -> String {
+    format!("feature/{name}")
+}
+
+/// Such as `feature/render>2025.1`. A session of a version above that is counted by this, too.
+fn step_limit(feature: &PlanFeature, step: &PlanStep) -> String {
+    format!("feature/{}>{}", feature.name, step.above.normal())
+}
+
 /// Name of the limit of a grant.
 pub fn grant_limit(namespace: &str, name: &str) -> String {
     format!("grant/{namespace}/{name}")
@@ -179,11 +229,15 @@ fn limits(plan: &SeatPlanSpec) -> Vec<Limit> {
     let seats = std::iter::once(("seats".to_owned(), Some(plan.seats)));
     let grants = plan.grants.iter().map(|grant| (grant_limit(&grant.namespace, &grant.name), grant.max));
     let tiers = plan.tiers.iter().map(|tier| (format!("tier/{}", tier.name), tier.seats));
-    let features = plan.features.iter().map(|feature| (format!("feature/{}", feature.name), feature.seats));
+    let features = plan.features.iter().map(|feature| (feature_limit(feature.name.as_str()), feature.seats));
+    let of_steps = |feature: &PlanFeature| {
+        feature.steps.iter().map(|step| (step_limit(feature, step), Some(step.seats))).collect::<Vec<_>>()
+    };
     seats
         .chain(grants)
         .chain(tiers)
         .chain(features)
+        .chain(plan.features.iter().flat_map(of_steps))
         .map(|(name, cap)| Limit { id: limit_id(&name), name: name.into(), cap })
         .collect()
 }

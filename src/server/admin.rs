@@ -11,7 +11,7 @@ use super::clock::SharedClock;
 use super::directory::Directory;
 use super::pool::{Pool, SessionInfo};
 use super::words;
-use crate::license::{PlanView, Use};
+use crate::license::{Asked, PlanView, Use};
 
 /// Sessions of one page: some 300 kB.
 const MAX_PAGE: u32 = 1_000;
@@ -137,7 +137,7 @@ fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
 
 fn grants(view: &PlanView, now: Timestamp) -> Vec<v1::GrantStatus> {
     let status = |grant: &crate::license::GrantView| {
-        let judgment = view.judge(grant, &[], now, Use::Begin);
+        let judgment = view.judge(grant, Asked::default(), now, Use::Begin);
         v1::GrantStatus {
             namespace: grant.plan.namespace.clone(),
             name: grant.plan.name.clone(),

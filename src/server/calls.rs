@@ -17,9 +17,9 @@ use super::keys::Keys;
 use super::metrics::Metrics;
 use super::peers::{Call, Peers};
 use super::pool::{Meta, Pool};
-use super::request::{self, Caller};
+use super::request::{self, Caller, Order};
 use super::words::{self, Words};
-use crate::license::{ActivationClaim, Judgment, QueueClaim, Use};
+use crate::license::{ActivationClaim, Asked, Judgment, QueueClaim, Use};
 
 /// Longest that a call waits for anything, unless its caller says how long it will; clients retry within their own
 /// deadlines.
@@ -47,7 +47,7 @@ pub(crate) struct Licensing {
 impl Licensing {
     pub(crate) fn activate(&self, request: &v1::ActivateRequest) -> Result<v1::ActivateResponse, CallError> {
         let caller = request::activate(request)?;
-        let (words, found) = self.judge(&caller, &[])?;
+        let (words, found) = self.judge(&caller, Asked::default())?;
         let mut response: v1::ActivateResponse = self.tell("activate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -61,8 +61,9 @@ impl Licensing {
     }
 
     pub(crate) fn validate(&self, request: &v1::ValidateRequest) -> Result<v1::ValidateResponse, CallError> {
-        let caller = request::validate(request)?;
-        let (words, found) = self.judge(&caller, &request.features)?;
+        let (caller, version) = request::validate(request)?;
+        let asked = Asked { features: &request.features, version: version.as_ref() };
+        let (words, found) = self.judge(&caller, asked)?;
         let mut response: v1::ValidateResponse = self.tell("validate", words);
         if let Some((found, judgment)) = found {
             response.tier = tier(&found);
@@ -77,12 +78,12 @@ impl Licensing {
     fn judge(
         &self,
         caller: &Caller<'_>,
-        features: &[String],
+        asked: Asked<'_>,
     ) -> Result<(Words, Option<(Found, Judgment)>), CallError> {
         let keys = self.keys.get();
         Ok(match self.directory.find(&keys, caller) {
             LookUp::Found(found) => {
-                let judgment = found.view.judge(found.grant(), features, self.clock.wall(), Use::Begin);
+                let judgment = found.view.judge(found.grant(), asked, self.clock.wall(), Use::Begin);
                 (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
@@ -105,13 +106,14 @@ impl Licensing {
         request: &v1::CheckoutRequest,
         deadline: BootInstant,
     ) -> Result<Attempt<v1::CheckoutResponse>, CallError> {
-        let (caller, operation, count) = request::checkout(request)?;
-        let (found, judgment) = match self.judge(&caller, &request.features)? {
+        let Order { caller, operation, count, version } = request::checkout(request)?;
+        let asked = Asked { features: &request.features, version: version.as_ref() };
+        let (found, judgment) = match self.judge(&caller, asked)? {
             (_, Some((found, judgment))) if judgment.is_authorized() => (found, judgment),
             (words, _) => return Ok(Attempt::Done(self.refused_checkout(words))),
         };
-        let limits =
-            found.grant().limits(&request.features).map_err(|error| CallError::Invalid(error.to_string()))?;
+        let limits = found.view.limits(found.grant(), &request.features, version.as_ref());
+        let limits = limits.map_err(|_| request::too_many_limits())?;
         let features = match request.features.is_empty() {
             true => found.view.unlimited(&judgment.features),
             false => judgment.features.clone(),
@@ -255,7 +257,7 @@ impl Licensing {
         }
         let view = pool.view();
         let judgment = match view.grant(claim.grant) {
-            Some(grant) => view.judge(grant, &[], self.clock.wall(), Use::GoOn),
+            Some(grant) => view.judge(grant, Asked::default(), self.clock.wall(), Use::GoOn),
             None => return Ok(Attempt::Done(self.renewed(words::revoked()))),
         };
         if !judgment.is_authorized() {

@@ -196,7 +196,7 @@ pub(crate) struct Node {
 }
 
 fn plan(product: &str) -> Arc<PlanView> {
-    let feature = PlanFeature { name: Name("render".into()), seats: None, validity: Default::default() };
+    let feature = PlanFeature { name: Name("render".into()), ..PlanFeature::default() };
     let grant = PlanGrant {
         namespace: "default".into(),
         name: "team".into(),

@@ -8,6 +8,7 @@ use genie_proto::v1::{ActivateRequest, CheckoutRequest, Client, ValidateRequest}
 
 use super::calls::CALL_DEADLINE;
 use super::error::CallError;
+use crate::api::Version;
 use crate::license::MAX_TOKEN;
 
 /// Features a call may name: what one session can touch in the ledger, less pool, grant and tier.
@@ -50,6 +51,14 @@ fn features(features: &[String]) -> Result<(), CallError> {
         return Err(invalid("a feature's name has 1 to 63 characters"));
     }
     Ok(())
+}
+
+/// Of the application; None: it does not say.
+fn version(text: &str) -> Result<Option<Version>, CallError> {
+    let parsed = Some(text).filter(|text| !text.is_empty()).map(str::parse::<Version>).transpose();
+    parsed.map_err(|_| {
+        invalid("version must be one to four numbers with dots between, such as 2026.1, or be left out")
+    })
 }
 
 /// Fields whose behavior is not there yet must be empty: they are refused, never ignored.
@@ -95,25 +104,38 @@ pub(crate) fn activate(request: &ActivateRequest) -> Result<Caller<'_>, CallErro
     caller(&request.product, &request.key)
 }
 
-pub(crate) fn validate(request: &ValidateRequest) -> Result<Caller<'_>, CallError> {
-    later(&[
-        ("nonce", !request.nonce.is_empty()),
-        ("version", !request.version.is_empty()),
-        ("fingerprint", !request.fingerprint.is_empty()),
-    ])?;
+pub(crate) fn validate(request: &ValidateRequest) -> Result<(Caller<'_>, Option<Version>), CallError> {
+    later(&[("nonce", !request.nonce.is_empty()), ("fingerprint", !request.fingerprint.is_empty())])?;
     features(&request.features)?;
     client(request.client.as_ref())?;
-    caller(&request.product, &request.key)
+    Ok((caller(&request.product, &request.key)?, version(&request.version)?))
 }
 
-pub(crate) fn checkout(
-    request: &CheckoutRequest,
-) -> Result<(Caller<'_>, OperationId, NonZeroU32), CallError> {
-    later(&[("version", !request.version.is_empty()), ("fingerprint", !request.fingerprint.is_empty())])?;
+/// A checkout as it was ordered.
+pub(crate) struct Order<'a> {
+    pub(crate) caller: Caller<'a>,
+    pub(crate) operation: OperationId,
+    pub(crate) count: NonZeroU32,
+    pub(crate) version: Option<Version>,
+}
+
+pub(crate) fn checkout(request: &CheckoutRequest) -> Result<Order<'_>, CallError> {
+    later(&[("fingerprint", !request.fingerprint.is_empty())])?;
     features(&request.features)?;
     client(request.client.as_ref())?;
-    let count = NonZeroU32::new(request.count).unwrap_or(NonZeroU32::MIN);
-    Ok((caller(&request.product, &request.key)?, operation(&request.operation_id)?, count))
+    Ok(Order {
+        caller: caller(&request.product, &request.key)?,
+        operation: operation(&request.operation_id)?,
+        count: NonZeroU32::new(request.count).unwrap_or(NonZeroU32::MIN),
+        version: version(&request.version)?,
+    })
+}
+
+/// The features of a call are counted in more ways than one session can be.
+pub(crate) fn too_many_limits() -> CallError {
+    invalid(
+        "these features are counted by version, and are too many for one call: ask for some of them in a call of their own",
+    )
 }
 
 /// How long a checkout is to wait for a seat in all; None: not at all.

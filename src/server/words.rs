@@ -131,7 +131,13 @@ fn no_units(view: &PlanView, limit: &str, count: u32, in_recovery: bool, retry_a
     let (code, what) = match limit.split_once('/') {
         Some(("grant", _)) => (Code::GrantLimit, "of this grant".to_owned()),
         Some(("tier", tier)) => (Code::TierLimit, format!("of tier {tier}")),
-        Some(("feature", feature)) => (Code::FeatureLimit, format!("of feature {feature}")),
+        Some(("feature", limit)) => (
+            Code::FeatureLimit,
+            match limit.split_once('>') {
+                Some((feature, version)) => format!("of feature {feature} for versions above {version}"),
+                None => format!("of feature {limit}"),
+            },
+        ),
         _ => (Code::NoSeats, format!("of {product}")),
     };
     if count > cap {

@@ -24,8 +24,8 @@ metadata: {name: acme}
 spec:
   product: acme-cad
   seats: 1
-  features: [{name: render}, {name: simulate}]
-  tiers: [{name: pro, features: [render]}]
+  features: [{name: render}, {name: simulate}, {name: mesh, version: \"2026.1\"}]
+  tiers: [{name: pro, features: [render, mesh]}]
   session: {ttl: 10s}
 ---
 apiVersion: genie-lm.io/v1alpha1

@@ -151,6 +151,43 @@ fn a_license_ends_by_itself_even_while_a_manifest_is_broken() {
 }
 
 #[test]
+fn seats_up_to_different_versions_are_counted_by_version_and_told() {
+    let mut site = Site::new();
+    let spec = |version: &str| {
+        let spec = format!("features: [{{name: render, version: '{version}'}}]\n");
+        let name = format!("{version}.yaml");
+        fs::write(site.path(&name), spec).expect("a file");
+        name
+    };
+    site.put("one", &site.issue("one", "1", &["--spec", &spec("2025.1")]));
+    site.put("two", &site.issue("two", "1", &["--spec", &spec("2026.1")]));
+    site.serve();
+    let ask = |hold: &str, version: &str| {
+        let mut command = site.checkout(hold);
+        command.args(["--feature", "render", "--app-version", version]);
+        command
+    };
+    let denied = |version: &str| {
+        let output = finish(&mut ask("0s", version));
+        assert_eq!(output.status.code(), Some(3), "{}", site.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mut newest = Running::start(&mut ask("600s", "2026.1"), &site.path("newest.out"));
+    until("a seat is held", || !newest.stdout().is_empty());
+    let told = denied("2025.2");
+    assert!(told.contains("FEATURE_LIMIT"), "{told}");
+    assert!(told.contains("the 1 seats of feature render for versions above 2025.1"), "{told}");
+    assert!(denied("2026.2").contains("VERSION_NOT_COVERED"));
+    let mut old = Running::start(&mut ask("600s", "2025.1"), &site.path("old.out"));
+    until("the other seat is held", || !old.stdout().is_empty());
+    assert!(denied("2025.1").contains("NO_SEATS"));
+    for holder in [&mut newest, &mut old] {
+        holder.signal(Signal::TERM);
+        holder.wait();
+    }
+}
+
+#[test]
 fn check_tells_what_is_wrong_with_licenses_at_their_line() {
     let site = Site::new();
     site.put("one", &site.issue("one", "1", &[]));

@@ -31,6 +31,26 @@ fn a_denial_is_3_and_an_expired_grant_is_4_both_on_stdout() {
 }
 
 #[test]
+fn the_version_of_the_application_is_judged_where_a_feature_is_licensed_up_to_one() {
+    let bench = Bench::new();
+    let ask = |command: &[&str], version: &[&str]| {
+        let rest: &[&str] = if command[0] == "run" { &["--", "true"] } else { &[] };
+        finish(&mut bench.client(&[command, &["--feature", "mesh"][..], version, rest].concat()))
+    };
+    for command in [&["validate"][..], &["checkout", "--hold", "0s"], &["run"]] {
+        let covered = ask(command, &["--app-version", "2026.1"]);
+        assert_eq!(covered.status.code(), Some(0), "{}", String::from_utf8_lossy(&covered.stderr));
+        for version in [&["--app-version", "2026.2"][..], &[]] {
+            let denied = ask(command, version);
+            assert_eq!(denied.status.code(), Some(3), "{command:?} {version:?}");
+            let told = [denied.stdout, denied.stderr].concat();
+            assert!(String::from_utf8_lossy(&told).contains("VERSION_NOT_COVERED"), "{command:?}");
+        }
+        assert_eq!(ask(command, &["--app-version", "new"]).status.code(), Some(2), "{command:?}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_denied_and_a_typing_error_is_found_without_the_server() {
     let mut bench = Bench::new();
     let new = finish(program().args(["keys", "new"])).stdout;

@@ -29,8 +29,8 @@ metadata: {name: cad, namespace: default}
 spec:
   product: acme-cad
   seats: 3
-  features: [{name: draw}, {name: render}, {name: simulate, seats: 1}, {name: legacy, notAfter: '2020-01-01T00:00:00Z'}]
-  tiers: [{name: pro, features: [draw, render, simulate, legacy]}, {name: basic, features: [draw], seats: 1}]
+  features: [{name: draw}, {name: render}, {name: simulate, seats: 1}, {name: legacy, notAfter: '2020-01-01T00:00:00Z'}, {name: mesh, version: '2026.1'}]
+  tiers: [{name: pro, features: [draw, render, simulate, legacy, mesh]}, {name: basic, features: [draw], seats: 1}]
   session: {ttl: 10s}
   availability: {outageTolerance: 15s}
 ---

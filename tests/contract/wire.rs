@@ -48,6 +48,58 @@ async fn each_reason_has_its_verdict_and_code() {
 }
 
 #[tokio::test]
+async fn a_feature_is_for_versions_up_to_its_highest_and_who_does_not_say_one_has_the_newest() {
+    let server = Server::start();
+    let key = server.key("team-a");
+    let ask = async |call: &str, version: &str, features: &[&str]| {
+        let mut body = json!({ "product": "acme-cad", "key": key, "version": version, "features": features });
+        if call == "checkout" {
+            body["operationId"] = json!(operation());
+        }
+        server.call(call, body).await
+    };
+    for version in ["2026.1", "2026.1.0", "2025.12", "7"] {
+        assert_eq!(ask("validate", version, &["mesh"]).await["code"], "OK", "{version}");
+    }
+    for (version, words) in [
+        ("2026.1.1", "this is version 2026.1.1"),
+        ("2026.10", "this is version 2026.10"),
+        ("", "does not say its version"),
+    ] {
+        for call in ["validate", "checkout"] {
+            let answer = ask(call, version, &["mesh"]).await;
+            let code = (&answer["verdict"], &answer["code"], &answer["retryable"]);
+            assert_eq!(code, (&json!("DENIED"), &json!("VERSION_NOT_COVERED"), &json!(false)));
+            let message = answer["message"].as_str().unwrap();
+            assert!(
+                message.contains("mesh is licensed up to version 2026.1, ") && message.contains(words),
+                "{message}"
+            );
+        }
+    }
+    for (version, features) in
+        [("2027", json!(["draw", "render"])), ("2026", json!(["draw", "mesh", "render"]))]
+    {
+        let seat = ask("checkout", version, &[]).await;
+        assert_eq!(seat["features"], features, "a seat without wishes has what its version may have");
+        server.checkin(&seat).await;
+    }
+    let seat = ask("checkout", "2026.1", &["mesh"]).await;
+    assert_eq!(server.renew(&seat).await["verdict"], "AUTHORIZED", "a renewal says no version");
+    assert_eq!(server.status()["sessions"][0]["features"], json!(["mesh"]));
+
+    for wrong in ["v2026", "2026.1-rc1", "1.2.3.4.5", " 1"] {
+        let body = json!({ "product": "acme-cad", "key": key, "version": wrong });
+        let (status, problem) = server.problem("validate", &body.to_string()).await;
+        assert_eq!(status, 400, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("version must be one to four numbers"),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_key_and_an_unknown_product_look_the_same() {
     let server = Server::start();
     let other = genie_client::ActivationKey::generate().unwrap();
@@ -93,7 +145,7 @@ async fn what_is_not_there_yet_says_so() {
         assert_eq!(server.problem(call, "{}").await.0, 501);
     }
     let key = server.key("team-a");
-    for (field, value) in [("version", json!("2")), ("fingerprint", json!("x"))] {
+    for (field, value) in [("fingerprint", json!("x"))] {
         let mut body = json!({ "product": "acme-cad", "key": key, "operationId": operation() });
         body[field] = value;
         let (status, problem) = server.problem("checkout", &body.to_string()).await;

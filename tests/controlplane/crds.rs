@@ -27,6 +27,8 @@ async fn what_the_types_cannot_read_is_refused() {
         (json!({ "features": [{ "name": "x", "notAfter": "9999-12-31T23:59:59Z" }] }), sentences::TIME),
         (json!({ "validity": { "notAfter": "2030-01-01T00:00:00+99:00" } }), "date-time"),
         (json!({ "validity": { "notAfter": "2030-01-01T00:00:00.12345678901234567890Z" } }), "35"),
+        (json!({ "features": [{ "name": "x", "version": "2026-1" }] }), sentences::VERSION),
+        (json!({ "features": [{ "name": "x", "version": "1.2.3.4.5" }] }), sentences::VERSION),
         (json!({ "session": { "ttl": "999999999h999999999h999999999h" } }), sentences::TTL),
         (json!({ "server": { "resources": { "limits": { "cpu": "lots" } } } }), "cpu"),
         (json!({ "server": { "tolerations": [null] } }), "tolerations[0]"),
@@ -43,6 +45,7 @@ async fn what_is_unusual_and_right_is_accepted_and_read() {
         json!({ "validity": { "notBefore": "0001-01-02T00:00:00Z", "notAfter": "9998-12-31T23:59:59.999999999+14:00" } }),
         json!({ "session": { "ttl": "59m59s1000ms" }, "availability": { "outageTolerance": "86400s" } }),
         json!({ "server": { "resources": { "limits": { "cpu": 1, "memory": "1.5Gi", "example.com/gpu": "2e3" } } } }),
+        json!({ "features": [{ "name": "x", "version": "000000001.999999999.0.0" }] }),
         json!({ "features": [{ "name": "x" }], "tiers": [{ "name": "empty", "features": [] }] }),
         json!({ "session": null, "server": { "service": null, "nodeSelector": { "disk": null } } }),
     ]

@@ -58,7 +58,7 @@ impl Plan {
             suspended: false,
         };
         let feature =
-            PlanFeature { name: Name(FEATURE.into()), seats: Some(of_feature), validity: Default::default() };
+            PlanFeature { name: Name(FEATURE.into()), seats: Some(of_feature), ..PlanFeature::default() };
         SeatPlanSpec {
             pool: PRODUCT.into(),
             product: PRODUCT.into(),

@@ -44,6 +44,8 @@ const MAX_SENTENCE: usize = 300;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Of the application; empty: not said.
+    version: Arc<str>,
 }
 
 struct Inner {
@@ -108,7 +110,13 @@ impl Client {
     #[doc(hidden)]
     pub fn with_seams(config: Config, seams: Seams) -> Client {
         let line = Mutex::new((0, seams.dial.dial()));
-        Client { inner: Arc::new(Inner { config, seams, line }) }
+        Client { inner: Arc::new(Inner { config, seams, line }), version: "".into() }
+    }
+
+    /// The same client of an application of this version, such as `2026.1`: what it asks for must be licensed up to that.
+    /// Where no version is said, features that are licensed up to a version are denied.
+    pub fn with_version(self, version: impl Into<Arc<str>>) -> Client {
+        Client { version: version.into(), ..self }
     }
 
     /// Exchanges the activation key for an activation token.
@@ -134,6 +142,7 @@ impl Client {
             product: self.inner.config.product.clone(),
             key: self.inner.config.credential.read()?,
             features: features.to_vec(),
+            version: self.version.as_ref().to_owned(),
             ..ValidateRequest::default()
         };
         Ok(self.call(&request, CALL_DEADLINE).await?)
@@ -197,6 +206,7 @@ impl Client {
             client: Some(want.client.clone()),
             max_wait: (!max_wait.is_zero()).then(|| max_wait.into()),
             queue_ticket: place.ticket.clone(),
+            version: self.version.as_ref().to_owned(),
             ..CheckoutRequest::default()
         };
         let first_sent = self.clock().now();

@@ -84,6 +84,19 @@ async fn a_question_carries_product_key_and_features() {
     let Asked::Validate(request) = bench.server.asked().await else { panic!("no validate") };
     assert_eq!((request.product.as_str(), request.key.as_str()), ("acme-cad", "a-token"));
     assert_eq!(request.features, ["render"]);
+    assert_eq!(request.version, "", "nothing is said that was not given");
+}
+
+#[tokio::test]
+async fn a_version_goes_along_with_every_question_that_it_counts_for() {
+    let mut bench = bench(good).await;
+    let client = bench.client.clone().with_version("2026.1");
+    client.validate(&[]).await.expect("an answer");
+    let Asked::Validate(request) = bench.server.asked().await else { panic!("no validate") };
+    assert_eq!(request.version, "2026.1");
+    let _seat = client.checkout(Checkout::default()).await.expect("a seat");
+    let Asked::Checkout(request) = bench.server.asked().await else { panic!("no checkout") };
+    assert_eq!(request.version, "2026.1");
 }
 
 #[tokio::test]

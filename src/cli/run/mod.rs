@@ -55,7 +55,7 @@ enum OnLoss {
 pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
     runtime::one_thread(async {
         let mut signals = Signals::new()?;
-        let client = args.connection.client()?;
+        let client = args.wanted.client(args.connection)?;
         let program = args.command[0].to_string_lossy().into_owned();
         let mut told = String::new();
         let waiting = |error: &genie_client::Error| {

@@ -10,8 +10,8 @@ use super::{
     window::{both, is_empty, over, running},
 };
 use crate::{
-    api::{LicensePoolSpec, Name, PoolFeature, PoolTier, SeatPlanSpec},
-    license::document::TierTerms,
+    api::{LicensePoolSpec, MAX_STEPS, Name, PlanStep, PoolFeature, PoolTier, SeatPlanSpec, Version},
+    license::document::{FeatureTerms, TierTerms},
 };
 
 /// Bounds of a pool, for what comes from licenses too.
@@ -31,22 +31,34 @@ pub struct Capped {
     pub cut_features: BTreeSet<Name>,
     /// As for features.
     pub cut_tiers: BTreeSet<Name>,
+    /// Of features of which licenses have seats up to different versions.
+    pub steps: BTreeMap<Name, Vec<PlanStep>>,
+    /// Features with more versions than can be counted: those between these two are not told apart.
+    merged: BTreeMap<Name, (Version, Version)>,
 }
 
 impl Capped {
     /// A pool without licenses.
     pub fn uncapped(spec: LicensePoolSpec) -> Self {
-        let (cut_features, cut_tiers) = Default::default();
-        Self { spec, unlicensed: false, revoked: false, cut_features, cut_tiers }
+        let (cut_features, cut_tiers, steps, merged) = Default::default();
+        Self { spec, unlicensed: false, revoked: false, cut_features, cut_tiers, steps, merged }
     }
 
-    /// What was cut off.
-    pub fn finding(&self) -> Option<LicenseFinding> {
+    /// What is not in force as the pool or its licenses say it.
+    pub fn findings(&self) -> impl Iterator<Item = LicenseFinding> {
+        let merged = self.merged.iter().map(|(name, (least, most))| LicenseReason::TooManyVersions {
+            feature: name.to_string(),
+            least: least.clone(),
+            most: most.clone(),
+        });
+        self.cut_off().into_iter().chain(merged).map(|reason| LicenseFinding { secret: None, reason })
+    }
+
+    fn cut_off(&self) -> Option<LicenseReason> {
         let features = self.cut_features.iter().map(|name| format!("feature {name}"));
         let cut: Vec<String> =
             features.chain(self.cut_tiers.iter().map(|name| format!("tier {name}"))).collect();
-        let reason = LicenseReason::NotCovered(cut.join(", "));
-        (!cut.is_empty()).then_some(LicenseFinding { secret: None, reason })
+        (!cut.is_empty()).then(|| LicenseReason::NotCovered(cut.join(", ")))
     }
 }
 
@@ -76,30 +88,75 @@ pub fn cap(spec: &LicensePoolSpec, licensed: &Licensed, before: Option<&SeatPlan
 }
 
 fn features(capped: &mut Capped, licensed: &Licensed) {
-    let mut seats: BTreeMap<&str, u32> = BTreeMap::new();
-    // No client can say its version yet, so a license up to a version covers none.
-    for terms in licensed.terms.features.iter().filter(|terms| terms.version.is_none()) {
-        let sum = seats.entry(&terms.name).or_default();
-        *sum = sum.saturating_add(terms.seats);
-    }
+    let of_one = licensed.terms.features.chunk_by(|one, next| one.name == next.name);
+    let theirs: BTreeMap<&str, Covered> =
+        of_one.filter_map(|entries| Some((entries.first()?.name.as_str(), Covered::by(entries)))).collect();
     if capped.spec.features.is_empty() {
-        let theirs = |name: &String| PoolFeature { name: Name(name.clone()), seats: None, not_after: None };
-        let names: BTreeSet<&String> = licensed.terms.features.iter().map(|terms| &terms.name).collect();
-        capped.spec.features = names.into_iter().map(theirs).collect();
+        let named = |name: &&str| PoolFeature {
+            name: Name((*name).to_owned()),
+            seats: None,
+            version: None,
+            not_after: None,
+        };
+        capped.spec.features = theirs.keys().map(named).collect();
     }
     let all = capped.spec.seats.unwrap_or(MAX_SEATS);
     let pool_over = capped.spec.validity.as_ref().and_then(over);
     for mut feature in std::mem::take(&mut capped.spec.features) {
-        let covered = seats.get(feature.name.as_str()).filter(|_| capped.spec.features.len() < MAX_FEATURES);
+        let covered = theirs.get(feature.name.as_str()).filter(|_| capped.spec.features.len() < MAX_FEATURES);
         let Some(covered) = covered else {
             capped.cut_features.insert(feature.name);
             continue;
         };
-        feature.seats = smaller(feature.seats, *covered, all);
+        feature.seats = smaller(feature.seats, covered.seats, all);
+        feature.version = feature.version.into_iter().chain(covered.version.clone()).min();
+        let (steps, merged) = covered.steps_below(feature.version.as_ref());
+        capped.merged.extend(merged.map(|versions| (feature.name.clone(), versions)));
+        capped.steps.insert(feature.name.clone(), steps);
         let theirs = licensed.feature_ends.get(feature.name.as_str()).copied().flatten();
         let theirs = theirs.filter(|end| pool_over.is_none_or(|over| *end < over)).map(Time);
         feature.not_after = [feature.not_after, theirs].into_iter().flatten().min_by_key(|time| time.0);
         capped.spec.features.push(feature);
+    }
+}
+
+/// What licenses give of one feature.
+struct Covered {
+    seats: u32,
+    /// The highest; None: all.
+    version: Option<Version>,
+    /// The oldest first.
+    steps: Vec<PlanStep>,
+}
+
+impl Covered {
+    /// By `entries`, the widest first. Of newer versions than an entry's there are the seats of those before it.
+    fn by(entries: &[FeatureTerms]) -> Self {
+        let (mut seats, mut steps) = (0_u32, Vec::new());
+        for entry in entries {
+            let above = entry.version.clone().filter(|_| seats > 0);
+            steps.extend(above.map(|above| PlanStep { above, seats }));
+            seats = seats.saturating_add(entry.seats);
+        }
+        steps.reverse();
+        Self { seats, version: entries.first().and_then(|entry| entry.version.clone()), steps }
+    }
+
+    /// Those that a session up to version `highest` can pass. Of too many, the oldest become one: a seat up to any of their
+    /// versions is then good up to the first, so there is never one too many.
+    fn steps_below(&self, highest: Option<&Version>) -> (Vec<PlanStep>, Option<(Version, Version)>) {
+        let below = |step: &&PlanStep| highest.is_none_or(|highest| step.above < *highest);
+        let mut steps: Vec<PlanStep> = self.steps.iter().filter(below).cloned().collect();
+        let over = steps.len().saturating_sub(MAX_STEPS);
+        if over == 0 {
+            return (steps, None);
+        }
+        let last = steps.drain(1..=over).next_back();
+        let merged = steps.first_mut().zip(last).map(|(first, last)| {
+            first.seats = last.seats;
+            (first.above.clone(), last.above)
+        });
+        (steps, merged)
     }
 }
 

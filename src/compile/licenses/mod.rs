@@ -9,6 +9,8 @@ mod holder_tests;
 mod reason;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;
 mod window;
 
 use std::collections::BTreeMap;
@@ -265,7 +267,7 @@ fn feature_ends(licenses: &[Verified], licensing: &Licensing<'_>) -> BTreeMap<St
     let states = states(licenses, licensing.now, licensing.place);
     for (license, _) in licenses.iter().zip(states).filter(|(_, state)| state.counts()) {
         let license = license.license();
-        for feature in license.features.iter().filter(|feature| feature.version.is_none()) {
+        for feature in &license.features {
             let end = feature.not_after.into_iter().chain(license.over_at()).min();
             let latest = ends.entry(feature.name.clone()).or_insert(end);
             *latest = latest.zip(end).map(|(a, b)| a.max(b));

@@ -5,7 +5,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::compile::ObjectName;
+use crate::{
+    api::{MAX_STEPS, Version},
+    compile::ObjectName,
+};
 
 /// Something to be told, and of which Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +92,19 @@ pub enum LicenseReason {
     /// The pool says more than they allow.
     #[error("no license covers {0}: cut off until one does")]
     NotCovered(String),
+    /// They have seats of a feature up to more versions than a plan counts.
+    #[error(
+        "the licenses of feature {feature} have seats up to more than {} versions: those for versions above {least} and up to {most} are good up to {least} only; ask the vendor for fewer licenses of it",
+        MAX_STEPS + 1
+    )]
+    TooManyVersions {
+        /// Which.
+        feature: String,
+        /// The version up to which seats are good.
+        least: Version,
+        /// Up to which they would have been, at the most.
+        most: Version,
+    },
 }
 
 impl LicenseReason {
@@ -127,6 +143,7 @@ impl LicenseReason {
             Self::Replaced => "Replaced",
             Self::Grace { .. } => "Grace",
             Self::NotCovered(_) => "NotCovered",
+            Self::TooManyVersions { .. } => "TooManyVersions",
         }
     }
 }

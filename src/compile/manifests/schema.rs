@@ -12,6 +12,8 @@ use super::yaml::{Entry, Fault, Node, Value};
 const MAX_FAULTS: usize = 50;
 /// What the pattern of a duration holds, and no other.
 const DURATION: &str = "h|m|s";
+/// And that of a version.
+const VERSION: &str = "[.][0-9]";
 /// How alike two words are (1: the same) when one may be meant by the other.
 const ALIKE: f64 = 0.8;
 
@@ -175,6 +177,9 @@ fn in_words(pattern: &str) -> String {
         Some(choices) => format!("be {}", choices.replace('|', " or ")),
         None if pattern.contains(DURATION) => {
             "be a duration: numbers with units, such as 90s, 10m or 1h30m".to_owned()
+        }
+        None if pattern.contains(VERSION) => {
+            "be a version: one to four numbers with dots between, such as \"2026.1\"".to_owned()
         }
         None if pattern.contains("KMGTPE") => "be a quantity, such as 100m or 64Mi".to_owned(),
         None if pattern.starts_with("^[a-z]") => {

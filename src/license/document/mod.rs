@@ -17,7 +17,6 @@ mod terms_tests;
 #[cfg(test)]
 mod tests;
 mod trust;
-mod version;
 
 use std::sync::Arc;
 
@@ -32,8 +31,8 @@ pub use spec::{MAX_SPEC, Spec, SpecError, SpecValidity};
 pub use standing::{Place, State, states};
 pub use terms::{BorrowTerms, Change, Event, FeatureTerms, MAX_LICENSES, Terms, TierTerms, terms};
 pub use trust::{MAX_VENDOR_KEYS, MAX_VENDOR_KEYS_FILE, TrustError, TrustedKeys};
-pub use version::Version;
 
+pub use crate::api::Version;
 use jws::Jws;
 
 const TYPE: &str = "genie-lm-license+jwt";

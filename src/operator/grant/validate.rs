@@ -8,7 +8,7 @@ use super::{binding, observe::Observed};
 use crate::{
     api::{PlanGrant, SeatPlanSpec},
     compile::{self, AcceptedGrant, GrantReason, ObjectName, Reasons},
-    license::{Judgment, PlanView, Use},
+    license::{Asked, Judgment, PlanView, Use},
     operator::names,
     pki::PkiError,
 };
@@ -90,7 +90,7 @@ fn has_key(planned: &PlanGrant, key: Option<&ActivationKey>) -> bool {
 /// What a server would say to the holder of the key.
 fn judge(namespace: &str, plan: SeatPlanSpec, now: Timestamp) -> Option<Judgment> {
     let view = PlanView::new(namespace, plan).ok()?;
-    Some(view.judge(view.grants().first()?, &[], now, Use::Begin))
+    Some(view.judge(view.grants().first()?, Asked::default(), now, Use::Begin))
 }
 
 /// Name of the grant's Secret.

@@ -1,11 +1,13 @@
-//! Versions of features: numbers with dots between, compared number by number.
+//! Versions of applications: numbers with dots between, compared number by number.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{borrow::Cow, cmp::Ordering, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 const MAX_PARTS: usize = 4;
 const MAX_DIGITS: usize = 9;
+const MAX_LENGTH: usize = MAX_PARTS * (MAX_DIGITS + 1) - 1;
 
 /// A version such as `2026.1`. What is left out counts as 0, so `2` and `2.0` are the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +21,14 @@ pub struct Version {
 #[derive(Debug, thiserror::Error)]
 #[error("a version must be one to four numbers with dots between, such as \"2026.1\"")]
 pub struct ParseVersionError;
+
+impl Version {
+    /// The same for versions that are the same: `2` for `2.0` and for `02`.
+    pub fn normal(&self) -> String {
+        let used = self.parts.iter().rposition(|part| *part > 0).map_or(1, |last| last + 1);
+        self.parts[..used].iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+    }
+}
 
 impl FromStr for Version {
     type Err = ParseVersionError;
@@ -74,6 +84,24 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
+impl JsonSchema for Version {
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": MAX_LENGTH,
+            "pattern": r"^[0-9]{1,9}([.][0-9]{1,9}){0,3}$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +112,9 @@ mod tests {
         assert!(version("2026.10") > version("2026.9"));
         assert!(version("10") > version("9.9.9.9"));
         assert_eq!(version("2"), version("2.0.0"));
+        for (text, normal) in [("2.0", "2"), ("02.10", "2.10"), ("0.0", "0"), ("2026.0.1", "2026.0.1")] {
+            assert_eq!(version(text).normal(), normal);
+        }
     }
 
     #[test]
