@@ -116,7 +116,7 @@ pub struct PlanStep {
 }
 
 /// A tier with its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanTier {
     /// Name.
@@ -124,6 +124,10 @@ pub struct PlanTier {
     /// Seats of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<u32>,
+    /// Of a suite: the features of which a session takes no seat of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub covers: Vec<Name>,
 }
 
 /// One grant, with everything that a verdict needs.

@@ -133,8 +133,9 @@ pub struct PoolFeature {
 }
 
 /// A named set of features.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.suite) || !self.suite || has(self.seats)").message(sentences::SUITE_SEATS))]
 pub struct PoolTier {
     /// What grants refer to, and what clients are told.
     pub name: Name,
@@ -145,6 +146,9 @@ pub struct PoolTier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub seats: Option<u32>,
+    /// A seat of the tier covers its features: a session takes none of the features' own. Needs `seats`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suite: bool,
 }
 
 /// How sessions live.

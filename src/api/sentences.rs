@@ -7,6 +7,9 @@ pub const GRANT_NAME: &str =
     "a LicenseGrant's name must have at most 63 characters: its Secret is named after it";
 /// Features of tiers.
 pub const TIER_FEATURES: &str = "every feature of a tier must be listed in spec.features";
+/// Seats of suites.
+pub const SUITE_SEATS: &str =
+    "a tier that is a suite needs seats: sessions take them in place of the seats of its features";
 /// Versions of features.
 pub const VERSION: &str =
     "a feature's version must be one to four numbers with dots between, such as \"2026.1\"";

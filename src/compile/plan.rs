@@ -13,7 +13,7 @@ use super::{
 };
 use crate::api::{
     LicenseGrantSpec, LicensePoolSpec, MAX_GRANTS, Name, PlanFeature, PlanGrant, PlanInput, PlanTier,
-    SeatPlanSpec, Validity,
+    PoolTier, SeatPlanSpec, Validity,
 };
 
 /// Hexadecimal digits of a key's hash that tell keys apart in a status.
@@ -259,11 +259,7 @@ fn assemble(pool: &Pool<'_>, planned: BTreeMap<ObjectName, Planned>) -> SeatPlan
         queue: Some(spec.queue.clone()),
         validity: spec.validity.clone().unwrap_or_default(),
         features: plan_features(&pool.capped),
-        tiers: spec
-            .tiers
-            .iter()
-            .map(|tier| PlanTier { name: tier.name.clone(), seats: tier.seats })
-            .collect(),
+        tiers: spec.tiers.iter().map(plan_tier).collect(),
         grants,
         min_generation: input.min_generation,
         longest_outage_tolerance: input.longest_horizon,
@@ -281,6 +277,11 @@ fn plan_features(capped: &Capped) -> Vec<PlanFeature> {
         validity: Validity { not_after: feature.not_after.clone(), ..Validity::default() },
     };
     capped.spec.features.iter().map(feature).collect()
+}
+
+fn plan_tier(tier: &PoolTier) -> PlanTier {
+    let covers = if tier.suite { tier.features.clone() } else { Vec::new() };
+    PlanTier { name: tier.name.clone(), seats: tier.seats, covers }
 }
 
 fn source(kind: &str, name: &ObjectName, generation: Option<i64>) -> PlanInput {

@@ -36,7 +36,11 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
         ),
     ];
     broken.extend(spec.validity.as_ref().map(validity).into_iter().flatten());
-    found(broken).chain(tiers(spec)).map(|(path, sentence)| PoolReason::Invalid { path, sentence }).collect()
+    found(broken)
+        .chain(tiers(spec))
+        .chain(suites(spec))
+        .map(|(path, sentence)| PoolReason::Invalid { path, sentence })
+        .collect()
 }
 
 /// All that is wrong with a grant by itself.
@@ -99,6 +103,11 @@ fn tiers(spec: &LicensePoolSpec) -> impl Iterator<Item = (String, String)> {
         (!names.is_empty()).then_some((format!("spec.tiers[{index}].features"), sentence))
     };
     spec.tiers.iter().enumerate().filter_map(unknown)
+}
+
+fn suites(spec: &LicensePoolSpec) -> impl Iterator<Item = (String, String)> {
+    let endless = spec.tiers.iter().enumerate().filter(|(_, tier)| tier.suite && tier.seats.is_none());
+    endless.map(|(index, _)| (format!("spec.tiers[{index}].seats"), sentences::SUITE_SEATS.to_owned()))
 }
 
 fn features_end(spec: &LicensePoolSpec) -> bool {

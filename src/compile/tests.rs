@@ -244,9 +244,38 @@ fn a_plan_stays_below_what_etcd_takes() {
 }
 
 #[test]
+fn a_session_of_a_suite_is_counted_for_its_tier_and_for_features_that_the_suite_has_not() {
+    let pool = pool(
+        "acme",
+        "{product: cad, seats: 9, features: [{name: draw}, {name: render, seats: 1}, {name: sim, seats: 2}], tiers: [{name: all, features: [draw, render], seats: 3, suite: true}]}",
+    );
+    let grants = [
+        grant("one", "{poolRef: {name: acme}, tier: all, features: [render, sim]}"),
+        grant("two", "{poolRef: {name: acme}}"),
+    ];
+    let plan = compile(&PoolInput::new(&pool), &inputs(&grants)).plan.unwrap();
+    let view = crate::license::PlanView::new("cad", plan).unwrap();
+    let counted = |grant: &crate::license::GrantView| {
+        let features = ["draw", "render", "sim"].map(str::to_owned);
+        let limits = view.limits(grant, &features, None).unwrap();
+        let mut names: Vec<&str> = limits.iter().filter_map(|limit| view.limit_name(limit)).collect();
+        names.sort_unstable();
+        (names.join(" "), view.unlimited(grant, &features).join(" "))
+    };
+    let counted: Vec<_> = view.grants().iter().map(counted).collect();
+    assert_eq!(
+        counted,
+        [
+            ("feature/sim grant/team/one seats tier/all".to_owned(), "draw render".to_owned()),
+            ("feature/draw feature/render feature/sim grant/team/two seats".to_owned(), "draw".to_owned()),
+        ]
+    );
+}
+
+#[test]
 fn a_pool_that_breaks_rules_is_told_all_of_them_and_its_grants_wait() {
     let spec = "{product: acme-cad, seats: 3, session: {ttl: 1s}, availability: {outageTolerance: 25h}, \
-        deletion: {drainDeadline: 169h}, allowedNamespaces: {from: Selector}, tiers: [{name: pro, features: [fly]}], \
+        deletion: {drainDeadline: 169h}, allowedNamespaces: {from: Selector}, tiers: [{name: pro, features: [fly], suite: true}], \
         validity: {notBefore: '2030-01-01T00:00:00Z', notAfter: '2030-01-01T00:00:00Z', gracePeriod: 8761h}}";
     let pool = pool("1acme", spec);
     let compiled = compile(&PoolInput::new(&pool), &inputs(&[grant("a", "{poolRef: {name: 1acme}}")]));

@@ -173,7 +173,7 @@ impl Building<'_> {
             let tier = Some(Name(name.clone()));
             let spec = LicenseGrantSpec { pool_ref: pool_ref(pool), tier, validity, ..Default::default() };
             grants.push(LicenseGrant::new(&grant, spec));
-            tiers.push(PoolTier { name: Name(name), features, seats });
+            tiers.push(PoolTier { name: Name(name), features, seats, suite: false });
         }
         (tiers, grants)
     }

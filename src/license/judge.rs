@@ -137,12 +137,12 @@ impl PlanView {
         Ok(features)
     }
 
-    /// The features that a checkout takes when it names none: those without seats of their own, so that a client
-    /// never takes a scarce one without asking for it.
-    pub fn unlimited(&self, features: &[String]) -> Vec<String> {
+    /// The features that a checkout of `grant` takes when it names none: those without seats of their own, so that a
+    /// client never takes a scarce one without asking for it, and those that the seat of its tier covers.
+    pub fn unlimited(&self, grant: &GrantView, features: &[String]) -> Vec<String> {
         let scarce = |feature: &PlanFeature| feature.seats.is_some() || !feature.steps.is_empty();
         let is_scarce = |name: &str| self.plan.features.iter().any(|f| f.name.as_str() == name && scarce(f));
-        features.iter().filter(|name| !is_scarce(name)).cloned().collect()
+        features.iter().filter(|name| grant.covers(name) || !is_scarce(name)).cloned().collect()
     }
 
     fn welcome(&self, code: Code, expires: Option<Timestamp>) -> String {

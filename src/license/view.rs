@@ -1,6 +1,6 @@
 //! A plan made ready for questions: indexes and ids, computed once for each change of the plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use genie_ledger::{
 };
 
 use super::KeyHash;
-use crate::api::{PlanFeature, PlanGrant, PlanStep, QueueOrder, SeatPlanSpec, Version};
+use crate::api::{PlanFeature, PlanGrant, PlanStep, PlanTier, QueueOrder, SeatPlanSpec, Version};
 
 /// Which ledger: namespace and product.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,8 @@ pub struct GrantView {
     /// The limit that counts its sessions.
     pub own: LimitId,
     base: Vec<LimitId>,
+    /// Features that a seat of its tier covers.
+    covered: BTreeSet<String>,
 }
 
 /// What a session with a feature is counted by.
@@ -90,7 +92,8 @@ impl PlanView {
             )
             .with_queueing(queueing(&plan))
             .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
-        let grants: Vec<GrantView> = plan.grants.iter().map(GrantView::new).collect();
+        let grants: Vec<GrantView> =
+            plan.grants.iter().map(|grant| GrantView::new(grant, &plan.tiers)).collect();
         let of_feature = |feature: &PlanFeature| (feature.name.to_string(), FeatureLimits::new(feature));
         let features = plan.features.iter().map(of_feature).collect();
         let by_id = grants.iter().enumerate().map(|(index, grant)| (grant.id, index)).collect();
@@ -142,7 +145,7 @@ impl PlanView {
         version: Option<&Version>,
     ) -> Result<LimitSet, TooManyLimits> {
         let mut limits = grant.base.clone();
-        for name in features {
+        for name in features.iter().filter(|name| !grant.covers(name)) {
             let Some(feature) = self.features.get(name) else {
                 // The ledger refuses what the plan does not know.
                 limits.push(limit_id(&feature_limit(name)));
@@ -173,12 +176,19 @@ impl PlanView {
 }
 
 impl GrantView {
-    fn new(plan: &PlanGrant) -> Self {
+    fn new(plan: &PlanGrant, tiers: &[PlanTier]) -> Self {
         let name = grant_limit(&plan.namespace, &plan.name);
         let own = limit_id(&name);
         let mut base = vec![limit_id("seats"), own];
         base.extend(plan.tier.iter().map(|tier| limit_id(&format!("tier/{tier}"))));
-        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), own, base }
+        let tier = tiers.iter().filter(|tier| Some(&tier.name) == plan.tier.as_ref());
+        let covered = tier.flat_map(|tier| &tier.covers).map(ToString::to_string).collect();
+        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), own, base, covered }
+    }
+
+    /// Whether a session takes no seat of this feature, since its tier is a suite that has it.
+    pub fn covers(&self, feature: &str) -> bool {
+        self.covered.contains(feature)
     }
 
     /// Whether a key with this hash prefix still stands for the grant.

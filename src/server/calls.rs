@@ -115,7 +115,7 @@ impl Licensing {
         let limits = found.view.limits(found.grant(), &request.features, version.as_ref());
         let limits = limits.map_err(|_| request::too_many_limits())?;
         let features = match request.features.is_empty() {
-            true => found.view.unlimited(&judgment.features),
+            true => found.view.unlimited(found.grant(), &judgment.features),
             false => judgment.features.clone(),
         };
         let meta = Meta {

@@ -30,7 +30,7 @@ spec:
   product: acme-cad
   seats: 3
   features: [{name: draw}, {name: render}, {name: simulate, seats: 1}, {name: legacy, notAfter: '2020-01-01T00:00:00Z'}, {name: mesh, version: '2026.1'}]
-  tiers: [{name: pro, features: [draw, render, simulate, legacy, mesh]}, {name: basic, features: [draw], seats: 1}]
+  tiers: [{name: pro, features: [draw, render, simulate, legacy, mesh]}, {name: basic, features: [draw], seats: 1}, {name: all, features: [draw, simulate], seats: 2, suite: true}]
   session: {ttl: 10s}
   availability: {outageTolerance: 15s}
 ---
@@ -43,6 +43,11 @@ apiVersion: genie-lm.io/v1alpha1
 kind: LicenseGrant
 metadata: {name: team-b, namespace: default}
 spec: {poolRef: {name: cad}, tier: basic, seats: {max: 1}}
+---
+apiVersion: genie-lm.io/v1alpha1
+kind: LicenseGrant
+metadata: {name: team-c, namespace: default}
+spec: {poolRef: {name: cad}, tier: all, features: [mesh, simulate]}
 ---
 apiVersion: genie-lm.io/v1alpha1
 kind: LicenseGrant

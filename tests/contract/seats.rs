@@ -67,6 +67,27 @@ async fn a_feature_a_tier_and_a_grant_have_seats_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_seat_of_a_suite_covers_its_features_and_takes_none_of_theirs() {
+    let server = Server::start();
+    let plain = server.checkout("team-c", &[]).await;
+    assert_eq!(plain["features"], json!(["draw", "simulate"]), "also the scarce one: its seat is not taken");
+    let second = server.checkout("team-c", &["simulate", "draw"]).await;
+    assert_eq!(second["verdict"], "AUTHORIZED", "{second}");
+    assert_eq!(server.checkout("team-c", &["simulate"]).await["code"], "TIER_LIMIT");
+    assert_eq!(
+        server.checkout("team-a", &["simulate"]).await["verdict"],
+        "AUTHORIZED",
+        "its own seat is free"
+    );
+    let status = server.status();
+    let used = |name: &str| {
+        let limits = status["pools"][0]["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["name"] == name).unwrap()["inUse"].clone()
+    };
+    assert_eq!((used("tier/all"), used("feature/simulate"), used("seats")), (json!(2), json!(1), json!(3)));
+}
+
+#[tokio::test]
 async fn a_renewal_gives_the_next_token_and_a_returned_seat_is_not_renewed() {
     let server = Server::start();
     let seat = server.checkout("team-a", &[]).await;

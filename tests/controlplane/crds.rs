@@ -29,6 +29,7 @@ async fn what_the_types_cannot_read_is_refused() {
         (json!({ "validity": { "notAfter": "2030-01-01T00:00:00.12345678901234567890Z" } }), "35"),
         (json!({ "features": [{ "name": "x", "version": "2026-1" }] }), sentences::VERSION),
         (json!({ "features": [{ "name": "x", "version": "1.2.3.4.5" }] }), sentences::VERSION),
+        (json!({ "tiers": [{ "name": "x", "features": [], "suite": true }] }), sentences::SUITE_SEATS),
         (json!({ "session": { "ttl": "999999999h999999999h999999999h" } }), sentences::TTL),
         (json!({ "server": { "resources": { "limits": { "cpu": "lots" } } } }), "cpu"),
         (json!({ "server": { "tolerations": [null] } }), "tolerations[0]"),

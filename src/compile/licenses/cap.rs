@@ -1,5 +1,5 @@
 //! The spec of a pool, cut down to what its licenses allow. What they do not list is cut off; what the pool leaves out is
-//! theirs. Overdraft and borrowing are not built yet: nobody gets them by a license.
+//! theirs. Overdraft, borrowing and suites are not built yet: nobody gets them by a license.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +31,8 @@ pub struct Capped {
     pub cut_features: BTreeSet<Name>,
     /// As for features.
     pub cut_tiers: BTreeSet<Name>,
+    /// Tiers that the pool has as suites, which no license says.
+    cut_suites: BTreeSet<Name>,
     /// Of features of which licenses have seats up to different versions.
     pub steps: BTreeMap<Name, Vec<PlanStep>>,
     /// Features with more versions than can be counted: those between these two are not told apart.
@@ -40,8 +42,16 @@ pub struct Capped {
 impl Capped {
     /// A pool without licenses.
     pub fn uncapped(spec: LicensePoolSpec) -> Self {
-        let (cut_features, cut_tiers, steps, merged) = Default::default();
-        Self { spec, unlicensed: false, revoked: false, cut_features, cut_tiers, steps, merged }
+        Self {
+            spec,
+            unlicensed: false,
+            revoked: false,
+            cut_features: BTreeSet::new(),
+            cut_tiers: BTreeSet::new(),
+            cut_suites: BTreeSet::new(),
+            steps: BTreeMap::new(),
+            merged: BTreeMap::new(),
+        }
     }
 
     /// What is not in force as the pool or its licenses say it.
@@ -56,8 +66,9 @@ impl Capped {
 
     fn cut_off(&self) -> Option<LicenseReason> {
         let features = self.cut_features.iter().map(|name| format!("feature {name}"));
-        let cut: Vec<String> =
-            features.chain(self.cut_tiers.iter().map(|name| format!("tier {name}"))).collect();
+        let tiers = self.cut_tiers.iter().map(|name| format!("tier {name}"));
+        let suites = self.cut_suites.iter().map(|name| format!("tier {name} as a suite"));
+        let cut: Vec<String> = features.chain(tiers).chain(suites).collect();
         (!cut.is_empty()).then(|| LicenseReason::NotCovered(cut.join(", ")))
     }
 }
@@ -167,7 +178,7 @@ fn tiers(capped: &mut Capped, licensed: &Licensed) {
         let tier = |terms: &TierTerms| PoolTier {
             name: Name(terms.name.clone()),
             features: terms.features.iter().cloned().map(Name).collect(),
-            seats: None,
+            ..PoolTier::default()
         };
         capped.spec.tiers = licensed.terms.tiers.iter().map(tier).collect();
     }
@@ -178,6 +189,9 @@ fn tiers(capped: &mut Capped, licensed: &Licensed) {
             capped.cut_tiers.insert(tier.name);
             continue;
         };
+        if std::mem::take(&mut tier.suite) {
+            capped.cut_suites.insert(tier.name.clone());
+        }
         tier.seats = smaller(tier.seats, covered.seats, all);
         let features = &capped.spec.features;
         tier.features.retain(|name| {

@@ -130,11 +130,14 @@ fn the_smaller_of_pool_and_licenses_counts_and_what_the_pool_leaves_out_is_their
     insta::assert_yaml_snapshot!("theirs", theirs.plan.as_ref().unwrap());
     assert_eq!(told(&theirs), [] as [String; 0]);
     let narrower = ", seats: 3, features: [{name: draw, seats: 2}, {name: render}, {name: sing}], \
-        tiers: [{name: pro, features: [draw, sing]}, {name: gold, features: [render]}], \
+        tiers: [{name: pro, features: [draw, sing], seats: 2, suite: true}, {name: gold, features: [render]}], \
         validity: {notBefore: '2026-05-01T00:00:00Z', notAfter: '2027-01-01T12:00:00Z'}";
     let both = vendor.compiled(&listing(1, narrower), &[&document], NOW);
     insta::assert_yaml_snapshot!("both", both.plan.as_ref().unwrap());
-    assert_eq!(told(&both), ["no license covers feature sing, tier gold: cut off until one does"]);
+    assert_eq!(
+        told(&both),
+        ["no license covers feature sing, tier gold, tier pro as a suite: cut off until one does"]
+    );
 }
 
 #[test]
