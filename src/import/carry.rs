@@ -3,8 +3,9 @@
 
 use super::{
     finding::shown,
-    model::{Keyword, License, Policy, Selector, Subject, SubjectKind, Term, Upgrade, is_any_host},
+    model::{Keyword, Policy, Selector, Subject, SubjectKind, Term, Upgrade, is_any_host},
 };
+use crate::api::Version;
 
 /// What becomes of a piece of a line.
 #[derive(Debug, PartialEq)]
@@ -28,24 +29,23 @@ const SEAT_EACH: &str = "each session takes a seat of its own: expect to need mo
 const KEYS_ONLY: &str = "who has a grant's activation key may use it: make a grant for each group, with seats.max, and hand out its key";
 const NO_BORROWING: &str = "clients must reach the server while they run";
 
-/// The version of a line.
-pub(super) fn version(license: &License) -> Fate {
-    let (version, name) = (shown(&license.version), shown(&license.feature));
-    lost(
-        format!("version {version} of {name}"),
-        "versions",
-        "clients of every version get a seat: let the application check its own",
-    )
+const NO_VERSION: &str = "a version here is one to four numbers with dots between";
+const ANY_VERSION: &str = "clients of every version get a seat: let the application check its own";
+
+/// The version of a line of `feature`.
+pub(super) fn version(feature: &str, text: &str) -> Result<Version, Fate> {
+    let what = || format!("version {} of {}: {NO_VERSION}", shown(text), shown(feature));
+    text.parse().map_err(|_| Fate::Lost { what: what(), meanwhile: ANY_VERSION })
 }
 
 /// An UPGRADE line: the seats stay as many.
 pub(super) fn upgrade(upgrade: &Upgrade) -> Fate {
+    if upgrade.to.parse::<Version>().is_ok() {
+        return Fate::Carried;
+    }
     let (from, to, name) = (shown(&upgrade.from), shown(&upgrade.to), shown(&upgrade.feature));
-    lost(
-        format!("UPGRADE of {name} from {from} to {to} ({})", upgrade.count),
-        "versions",
-        "clients of every version get a seat: let the application check its own",
-    )
+    let what = format!("UPGRADE of {name} from {from} to {to} ({}): {NO_VERSION}", upgrade.count);
+    Fate::Lost { what, meanwhile: "clients of the newer version get no seat" }
 }
 
 /// A keyword of a line of `feature`.

@@ -14,6 +14,7 @@ use super::{
     finding::{At, Findings, shown},
     model::{Component, Count, Keyword, License, Licenses, Package, Term, issued},
 };
+use crate::api::Version;
 
 /// Parts of one import, after packages are taken apart.
 const MAX_PARTS: usize = 100_000;
@@ -31,6 +32,8 @@ pub(super) struct Offer {
 pub(super) struct Feature {
     pub name: String,
     pub parts: Vec<Part>,
+    /// How many of its seats were upgraded to which version.
+    pub upgrades: Vec<(Version, Count)>,
 }
 
 /// What one line gives of a feature or suite.
@@ -161,22 +164,22 @@ fn first_features(grants: &mut Vec<License>, findings: &mut Findings) {
 }
 
 /// Smaller comes first: sort=, then uncounted before counted, newer versions, newer issues.
-fn rank(license: &License) -> (u32, bool, Reverse<Version>, Reverse<Option<Date>>) {
+fn rank(license: &License) -> (u32, bool, Reverse<Decimal>, Reverse<Option<Date>>) {
     let counted = license.count != Count::Uncounted;
-    (license.sort(), counted, Reverse(Version::of(&license.version)), Reverse(license.issued()))
+    (license.sort(), counted, Reverse(Decimal::of(&license.version)), Reverse(license.issued()))
 }
 
-/// Versions are decimal numbers: 2.9 is more than 2.10.
+/// There, versions are decimal numbers: 2.9 is more than 2.10.
 #[derive(PartialEq, PartialOrd)]
-struct Version(f64);
+struct Decimal(f64);
 
-impl Version {
-    fn of(text: &str) -> Version {
-        Version(text.parse().ok().filter(|version: &f64| version.is_finite()).unwrap_or(0.0))
+impl Decimal {
+    fn of(text: &str) -> Decimal {
+        Decimal(text.parse().ok().filter(|version: &f64| version.is_finite()).unwrap_or(0.0))
     }
 
     fn same(a: &str, b: &str) -> bool {
-        a.eq_ignore_ascii_case(b) || Version::of(a) == Version::of(b)
+        a.eq_ignore_ascii_case(b) || Decimal::of(a) == Decimal::of(b)
     }
 }
 
@@ -238,13 +241,16 @@ pub(super) fn offers(
             format!("no line that counts enables the package {name}: by itself it gives nothing"),
         );
     }
+    for upgrade in &licenses.upgrades {
+        offers.upgrade(&upgrade.vendor, &upgrade.feature, &upgrade.to, upgrade.count);
+    }
     offers.offers
 }
 
 /// The package that a line enables, of those of its name: the newest of its version.
 fn enabled_by<'a>(license: &License, packages: &[&'a Package]) -> Option<&'a Package> {
     let version = |package: &&&Package| {
-        package.version.as_ref().is_none_or(|version| Version::same(version, &license.version))
+        package.version.as_ref().is_none_or(|version| Decimal::same(version, &license.version))
     };
     packages.iter().filter(version).min_by_key(|package| Reverse(issued(&package.terms))).copied()
 }
@@ -274,10 +280,21 @@ impl Offers {
         match at {
             Some(at) => offer.features[at].parts.push(part),
             None => {
-                offer.features.push(Feature { name: name.to_owned(), parts: vec![part] });
+                offer.features.push(Feature {
+                    name: name.to_owned(),
+                    parts: vec![part],
+                    upgrades: Vec::new(),
+                });
                 let at = offer.features.len() - 1;
                 self.features.insert(key(vendor, name), at);
             }
+        }
+    }
+
+    fn upgrade(&mut self, vendor: &str, name: &str, to: &str, count: Count) {
+        let (at, to) = (self.features.get(&key(vendor, name)).copied(), to.parse().ok());
+        if let Some((at, to)) = at.zip(to) {
+            self.of(vendor).features[at].upgrades.push((to, count));
         }
     }
 

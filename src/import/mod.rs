@@ -188,7 +188,6 @@ fn information(license: &License) -> Vec<String> {
 /// Every keyword of every line that counts.
 fn lines(licenses: &Licenses, findings: &mut Findings) {
     for license in &licenses.grants {
-        tell(&license.at, carry::version(license), findings);
         for term in &license.terms {
             tell(&license.at, carry::keyword(&license.feature, term), findings);
         }

@@ -49,6 +49,17 @@ impl Count {
     }
 }
 
+impl Count {
+    /// Whether it is as many, or more.
+    pub fn reaches(self, other: Count) -> bool {
+        match (self, other) {
+            (Count::Uncounted, _) => true,
+            (Count::Seats(_), Count::Uncounted) => false,
+            (Count::Seats(a), Count::Seats(b)) => a >= b,
+        }
+    }
+}
+
 impl std::fmt::Display for Count {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -7,15 +7,17 @@ use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    carry,
     date::Ends,
     effective::{Feature, Offer, Part, Suite},
     finding::{At, Findings, shown},
     model::Count,
     names::{LABEL, Names, label},
+    tell,
 };
 use crate::api::{
     LicenseGrant, LicenseGrantSpec, LicensePool, LicensePoolSpec, Name, PoolFeature, PoolRef, PoolTier,
-    Validity,
+    Validity, Version,
 };
 
 /// Bounds of the CRD.
@@ -38,6 +40,7 @@ pub(super) struct Imported {
 pub(super) fn imported(offer: &Offer, name: String, product: String, findings: &mut Findings) -> Imported {
     let mut building = Building { findings, names: BTreeMap::new(), comments: Vec::new() };
     let features = building.features(offer);
+    building.say_versions(offer, &features);
     let (tiers, tier_grants) = building.tiers(&offer.suites, &name);
     let seats = building.seats(offer);
     let alone = building.alone(offer);
@@ -88,17 +91,49 @@ impl Building<'_> {
                     .note(&first.at, format!("{given} is called {name} here: clients must ask for that"));
             }
             let ends = self.earliest(&feature.parts, &given);
-            let seats = self.bounded(total(feature.parts.iter()), &first.at, &given);
+            let alone = feature.parts.iter().filter(|part| !part.in_suite);
+            let seats = self.bounded(total(alone), &first.at, &given).filter(|seats| *seats > 0);
+            let version = self.newest(feature, &given);
             self.comment(&name, feature);
             self.names.insert(feature.name.to_lowercase(), Name(name.clone()));
-            features.push(PoolFeature {
-                name: Name(name),
-                seats,
-                version: None,
-                not_after: ends.and_then(end_of),
-            });
+            features.push(PoolFeature { name: Name(name), seats, version, not_after: ends.and_then(end_of) });
         }
         features
+    }
+
+    /// A feature has one highest version: that of its newest line. None where a line has none that can be compared.
+    fn newest(&mut self, feature: &Feature, name: &str) -> Option<Version> {
+        let mut versions = Vec::new();
+        for part in &feature.parts {
+            match carry::version(name, &part.version) {
+                Ok(version) => versions.push((part, version)),
+                Err(fate) => tell(&part.at, fate, self.findings),
+            }
+        }
+        let upgrades = feature.upgrades.iter();
+        let all = versions.iter().map(|(_, version)| version).chain(upgrades.map(|(to, _)| to));
+        let newest = all.max().filter(|_| versions.len() == feature.parts.len())?.clone();
+        let upgraded = feature.upgrades.iter().filter(|(to, _)| *to == newest);
+        let upgraded = upgraded.fold(Count::Seats(0), |sum, (_, count)| sum.plus(*count));
+        let older = versions.into_iter().filter(|(_, version)| *version < newest);
+        for (part, version) in older.filter(|_| !upgraded.reaches(total(feature.parts.iter()))) {
+            let message = format!(
+                "{name} is up to version {version} by this line: a feature has one highest version, so these seats serve versions up to {newest}"
+            );
+            let meanwhile = "let the application check its own, or ask the vendor for signed licenses, which tell seats apart by version";
+            self.findings.lost(&part.at, message, meanwhile);
+        }
+        Some(newest)
+    }
+
+    /// What clients must do that they may not have done.
+    fn say_versions(&mut self, offer: &Offer, features: &[PoolFeature]) {
+        let first = offer.features.first().and_then(|feature| feature.parts.first());
+        let versioned = features.iter().any(|feature| feature.version.is_some());
+        if let Some(first) = first.filter(|_| versioned) {
+            let message = "clients must say their version: one that says none counts as the newest, and the features here are for versions up to their highest";
+            self.findings.note(&first.at, message);
+        }
     }
 
     /// A feature has one end: that of the line that ends first.
@@ -162,7 +197,7 @@ impl Building<'_> {
             }
             let name = names.give(label(&suite.name, LABEL), LABEL);
             let ends = self.earliest(&suite.parts, &given);
-            let seats = self.bounded(total(suite.parts.iter()), &first.at, &given);
+            let seats = self.bounded(total(suite.parts.iter()), &first.at, &given).or(Some(MAX_SEATS));
             let grant = grant_names.give(label(&format!("{pool}-{name}"), LABEL), LABEL);
             self.findings.note(
                 &first.at,
@@ -173,28 +208,18 @@ impl Building<'_> {
             let tier = Some(Name(name.clone()));
             let spec = LicenseGrantSpec { pool_ref: pool_ref(pool), tier, validity, ..Default::default() };
             grants.push(LicenseGrant::new(&grant, spec));
-            tiers.push(PoolTier { name: Name(name), features, seats, suite: false });
+            tiers.push(PoolTier { name: Name(name), features, seats, suite: true });
         }
         (tiers, grants)
     }
 
     /// Features that are sold outside suites too.
-    fn alone(&mut self, offer: &Offer) -> Vec<Name> {
+    fn alone(&self, offer: &Offer) -> Vec<Name> {
         let mut alone = Vec::new();
         for feature in &offer.features {
-            let Some(outside) = feature.parts.iter().find(|part| !part.in_suite) else { continue };
-            let Some(name) = self.names.get(&feature.name.to_lowercase()).cloned() else { continue };
-            if feature.parts.iter().any(|part| part.in_suite) {
-                self.findings.lost(
-                    &outside.at,
-                    format!(
-                        "{} comes alone and in a suite: its seats are counted together",
-                        shown(&feature.name)
-                    ),
-                    "hold either back with seats.max of their grants",
-                );
+            if feature.parts.iter().any(|part| !part.in_suite) {
+                alone.extend(self.names.get(&feature.name.to_lowercase()).cloned());
             }
-            alone.push(name);
         }
         alone
     }

@@ -163,11 +163,57 @@ fn more_features_than_a_pool_can_have_are_told_one_by_one() {
 
 #[test]
 fn a_file_that_says_what_can_be_said_is_complete() {
-    // What is lost of it is its version; it is the one thing that every line has.
     let import = license("INCREMENT a v 1.0 permanent 1 SN=5 SIGN=0 TS_OK HOSTID=ANY DUP_GROUP=NONE\n");
-    let lost: Vec<_> = import.findings.iter().filter(|finding| !finding.carried_over).collect();
-    assert!(lost.iter().all(|finding| finding.message.starts_with("version 1.0")), "{lost:?}");
-    assert_eq!(lost.len(), 1);
+    assert!(import.is_complete(), "{:?}", findings(&import));
+}
+
+/// Features with their highest versions, after `check`.
+fn versions(import: &Import) -> Vec<(String, Option<String>)> {
+    let compiled = checked(import);
+    let plans = compiled.pools.iter().map(|pool| pool.compiled.plan.as_ref().unwrap());
+    let version = |feature: &crate::api::PlanFeature| feature.version.as_ref().map(ToString::to_string);
+    plans
+        .flat_map(|plan| &plan.features)
+        .map(|feature| (feature.name.to_string(), version(feature)))
+        .collect()
+}
+
+#[test]
+fn a_feature_is_for_versions_up_to_its_newest_line_and_older_lines_are_told() {
+    let lost = |lines: &str| -> Vec<u32> {
+        let import = license(lines);
+        import
+            .findings
+            .iter()
+            .filter(|finding| !finding.carried_over)
+            .map(|finding| finding.at.line)
+            .collect()
+    };
+    let mixed = "INCREMENT a v 1.0 permanent 2\nINCREMENT a v 2.5 permanent 3\nINCREMENT b v 7 permanent 1\n";
+    assert_eq!(
+        versions(&license(mixed)),
+        [("a".to_owned(), Some("2.5".to_owned())), ("b".to_owned(), Some("7".to_owned()))]
+    );
+    assert_eq!(lost(mixed), [1]);
+    let upgraded = "INCREMENT a v 1.0 permanent 2\nUPGRADE a v 1.0 2.0 permanent 2\n";
+    assert_eq!(versions(&license(upgraded)), [("a".to_owned(), Some("2.0".to_owned()))]);
+    assert_eq!(lost(upgraded), [] as [u32; 0]);
+    assert_eq!(lost(&upgraded.replace("permanent 2\nU", "permanent 3\nU")), [1], "one seat stays as it was");
+    let odd = "INCREMENT a v 1.0 permanent 2\nINCREMENT a v 2.0b permanent 2\n";
+    assert_eq!((versions(&license(odd)), lost(odd)), (vec![("a".to_owned(), None)], vec![2]));
+}
+
+#[test]
+fn a_suite_has_seats_for_its_features_beside_those_that_are_sold_alone() {
+    let import = license(
+        "PACKAGE all v COMPONENTS=\"a b\" OPTIONS=SUITE\nINCREMENT all v 1.0 permanent 2\nINCREMENT a v 1.0 permanent 5\n",
+    );
+    assert_eq!(seats(&import), [("a".to_owned(), Some(5)), ("b".to_owned(), None)]);
+    let compiled = checked(&import);
+    let plan = compiled.pools[0].compiled.plan.as_ref().unwrap();
+    let tier = &plan.tiers[0];
+    assert_eq!((plan.seats, tier.seats, tier.covers.len()), (7, Some(2), 2));
+    assert!(import.is_complete(), "{:?}", findings(&import));
 }
 
 /// Pieces of license and options files, in any order.

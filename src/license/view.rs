@@ -183,7 +183,13 @@ impl GrantView {
         base.extend(plan.tier.iter().map(|tier| limit_id(&format!("tier/{tier}"))));
         let tier = tiers.iter().filter(|tier| Some(&tier.name) == plan.tier.as_ref());
         let covered = tier.flat_map(|tier| &tier.covers).map(ToString::to_string).collect();
-        Self { id: GrantId(short_hash("genie-lm grant id v1", &name)), plan: plan.clone(), own, base, covered }
+        Self {
+            id: GrantId(short_hash("genie-lm grant id v1", &name)),
+            plan: plan.clone(),
+            own,
+            base,
+            covered,
+        }
     }
 
     /// Whether a session takes no seat of this feature, since its tier is a suite that has it.

@@ -38,11 +38,15 @@ fn an_imported_file_passes_the_check_is_served_and_its_features_are_counted() {
     until("the server serves", || server.stdout().contains("serving"));
     let binding = dir.path().join("data/bindings/default/acmed");
     let mut holder = program();
-    holder.args(["checkout", "--feature", "draw-2d", "-o", "json", "--binding"]).arg(&binding);
+    holder
+        .args(["checkout", "--feature", "draw-2d", "--app-version", "3.0", "-o", "json", "--binding"])
+        .arg(&binding);
     let holder = Running::start(&mut holder, &dir.path().join("holder.out"));
     until("it has the seat", || holder.stdout().contains("AUTHORIZED"));
     let ask = |feature: &str| {
-        code(program().args(["checkout", "--hold", "0s", "--feature", feature, "--binding"]).arg(&binding))
+        let mut client = program();
+        client.args(["checkout", "--hold", "0s", "--app-version", "1.0", "--feature", feature, "--binding"]);
+        code(client.arg(&binding))
     };
     assert_eq!(ask("draw-2d"), Some(3), "its one seat is held");
     assert_eq!(ask("mesh"), Some(0), "the pool has seats for the other feature");
