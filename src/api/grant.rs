@@ -127,7 +127,7 @@ pub struct KeySecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantStatus {
-    /// Accepted, Authorized, Ready.
+    /// Accepted, Authorized, Ready; Expiring.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub conditions: Vec<Condition>,

@@ -114,6 +114,8 @@ pub struct LicenseSecretRef {
 /// Something a session can ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter")
+    .message(sentences::FEATURE_ORDER))]
 pub struct PoolFeature {
     /// What clients ask for.
     pub name: Name,
@@ -126,6 +128,10 @@ pub struct PoolFeature {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,9}([.][0-9]{1,9}){0,3}$')").message(sentences::VERSION))]
     pub version: Option<Version>,
+    /// First moment at which the feature counts; absent: with the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]
+    pub not_before: Option<Time>,
     /// Moment at which the feature ends; absent: with the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(TIME_RULE).message(sentences::TIME))]

@@ -31,8 +31,13 @@ pub const SELECTOR: &str = "allowedNamespaces.selector goes with from: Selector,
 pub const DRAIN_DEADLINE: &str = "deletion.drainDeadline must be at most 168h";
 /// The order of begin and end.
 pub const VALIDITY_ORDER: &str = "validity.notBefore must be earlier than validity.notAfter";
+/// The order of begin and end of a feature.
+pub const FEATURE_ORDER: &str = "notBefore of a feature must be earlier than its notAfter";
 /// The grace period.
 pub const GRACE_PERIOD: &str = "validity.gracePeriod must be at most 8760h";
+/// The times of warnings.
+pub const EXPIRY_WARNINGS: &str =
+    "each of validity.expiryWarnings must be above 0s and at most 8760h, such as 720h";
 /// The grace period of a grant.
 pub const GRANT_GRACE_PERIOD: &str = "gracePeriod belongs to the LicensePool's validity";
 /// Moments.

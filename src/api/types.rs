@@ -50,4 +50,11 @@ pub struct Validity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message(sentences::GRACE_PERIOD))]
     pub grace_period: Option<ApiDuration>,
+    /// How long before `notAfter` it is told that it ends, in any order: in every answer, as a condition, and once at
+    /// each of these times as an event. Absent: 720h, 168h and 24h, or those of the pool for a grant; empty: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(d, duration(d) > duration('0s') && duration(d) <= duration('8760h'))")
+        .message(sentences::EXPIRY_WARNINGS))]
+    pub expiry_warnings: Option<Vec<ApiDuration>>,
 }

@@ -42,6 +42,7 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         };
         match seat {
             Ok(seat) => {
+                seat.on_warning(|warning| warn(warning));
                 output.write(seat.answer(), &answer::checked_out(seat.answer()))?;
                 let time = args.hold.map_or(FOREVER, |hold| hold.get().min(FOREVER));
                 let told = output.is_table() && stderr().is_terminal() && !time.is_zero();

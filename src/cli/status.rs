@@ -65,6 +65,7 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         Ok(Document { status, sessions })
     })?;
     output.write_tables(&document, &tables(&document))?;
+    document.status.pools.iter().flat_map(|pool| &pool.warnings).for_each(warn);
     document.status.problems.iter().for_each(warn);
     Ok(Exit::Success)
 }

@@ -5,6 +5,7 @@ use genie_client::Judged;
 use super::{
     Exit, Failure, Output, answer, connection,
     connection::{AppVersion, Connection},
+    exit::warn,
     runtime,
 };
 
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     runtime::one_thread(async {
         let client = args.version.of(args.connection.client()?);
         let answer = client.validate(&args.features).await?;
+        answer.warnings.iter().for_each(warn);
         output.write(&answer, &answer::validated(&answer))?;
         Ok(connection::exit(answer.denied().as_ref()))
     })

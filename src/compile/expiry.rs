@@ -2,12 +2,24 @@
 
 use jiff::Timestamp;
 
-use crate::api::{SeatPlanSpec, Validity};
+use crate::{
+    api::{SeatPlanSpec, Validity},
+    license::{warning_moments, warning_times},
+};
 
-/// The next moment after `now` at which something of the plan begins or ends, a grace period included: until then no
-/// verdict changes by time alone.
+/// The next moment after `now` at which something of the plan begins or ends, a grace period included, or an end is
+/// warned of: until then no answer changes by time alone.
 pub fn next_expiry(plan: &SeatPlanSpec, now: Timestamp) -> Option<Timestamp> {
-    validities(plan).flat_map(moments).filter(|&moment| moment > now).min()
+    let changes = validities(plan).flat_map(moments);
+    changes.chain(warnings(plan)).filter(|&moment| moment > now).min()
+}
+
+/// When the pool's end is warned of, and that of each grant; a feature's is not.
+fn warnings(plan: &SeatPlanSpec) -> impl Iterator<Item = Timestamp> {
+    let pool = &plan.validity;
+    let of_pool = end(pool).into_iter().flat_map(|end| warning_moments(end, warning_times(None, pool)));
+    let of_grants = plan.grants.iter().filter_map(|grant| Some((end(&grant.validity)?, &grant.validity)));
+    of_pool.chain(of_grants.flat_map(|(end, own)| warning_moments(end, warning_times(Some(own), pool))))
 }
 
 /// The next moment after `now` at which the pool, a feature or a grant ends; when all is over, the pool's own end.

@@ -274,7 +274,11 @@ fn plan_features(capped: &Capped) -> Vec<PlanFeature> {
         seats: feature.seats,
         version: feature.version.clone(),
         steps: capped.steps.get(&feature.name).cloned().unwrap_or_default(),
-        validity: Validity { not_after: feature.not_after.clone(), ..Validity::default() },
+        validity: Validity {
+            not_before: feature.not_before.clone(),
+            not_after: feature.not_after.clone(),
+            ..Validity::default()
+        },
     };
     capped.spec.features.iter().map(feature).collect()
 }

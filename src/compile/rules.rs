@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{GrantReason, ObjectName, PoolReason};
 use crate::api::{
-    AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, Name, NamespacesFrom, PoolTier, Validity,
-    sentences,
+    AllowedNamespaces, LicenseGrant, LicensePool, LicensePoolSpec, Name, NamespacesFrom, PoolFeature,
+    PoolTier, Validity, sentences,
 };
 
 const HOUR: u64 = 3600;
@@ -21,7 +21,8 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
     let mut broken = vec![
         (!is_pool_name(&name), "metadata.name", sentences::POOL_NAME),
         (spec.seats.is_none() && spec.licenses.is_empty(), "spec.seats", sentences::SEATS_NEEDED),
-        (!features_end(spec), "spec.features", sentences::TIME),
+        (!feature_times(spec).all(is_time), "spec.features", sentences::TIME),
+        (spec.features.iter().any(is_reversed), "spec.features", sentences::FEATURE_ORDER),
         (!between(spec.session.ttl.get(), 10, HOUR), "spec.session.ttl", sentences::TTL),
         (
             !between(spec.availability.outage_tolerance.get(), 15, 24 * HOUR),
@@ -64,15 +65,18 @@ fn found(checks: Vec<Check>) -> impl Iterator<Item = (String, String)> {
     broken.map(|(_, path, sentence)| (path.to_owned(), sentence.to_owned()))
 }
 
-fn validity(validity: &Validity) -> [Check; 3] {
+fn validity(validity: &Validity) -> [Check; 4] {
     let (begin, end) = (&validity.not_before, &validity.not_after);
     let reversed = begin.as_ref().zip(end.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0);
     let grace = validity.grace_period.is_some_and(|grace| !between(grace.get(), 0, 8760 * HOUR));
+    let warnings = validity.expiry_warnings.iter().flatten();
+    let warnings = warnings.map(|before| before.get()).any(|d| d.is_zero() || !between(d, 0, 8760 * HOUR));
     let far = begin.iter().chain(end).any(|time| !is_time(time));
     [
         (far, "spec.validity", sentences::TIME),
         (reversed, "spec.validity", sentences::VALIDITY_ORDER),
         (grace, "spec.validity.gracePeriod", sentences::GRACE_PERIOD),
+        (warnings, "spec.validity.expiryWarnings", sentences::EXPIRY_WARNINGS),
     ]
 }
 
@@ -110,8 +114,12 @@ fn suites(spec: &LicensePoolSpec) -> impl Iterator<Item = (String, String)> {
     endless.map(|(index, _)| (format!("spec.tiers[{index}].seats"), sentences::SUITE_SEATS.to_owned()))
 }
 
-fn features_end(spec: &LicensePoolSpec) -> bool {
-    spec.features.iter().filter_map(|feature| feature.not_after.as_ref()).all(is_time)
+fn feature_times(spec: &LicensePoolSpec) -> impl Iterator<Item = &Time> {
+    spec.features.iter().flat_map(|feature| feature.not_before.iter().chain(&feature.not_after))
+}
+
+fn is_reversed(feature: &PoolFeature) -> bool {
+    feature.not_before.as_ref().zip(feature.not_after.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0)
 }
 
 fn selector_fits(allowed: &AllowedNamespaces) -> bool {

@@ -343,8 +343,21 @@ fn the_next_moments_are_every_begin_and_end_with_the_grace_period() {
         moments.push(next.to_string());
         now = next;
     }
-    let expected = ["2029-01-01", "2029-02-01", "2030-06-01", "2030-06-02", "2031-01-01"]
-        .map(|day| format!("{day}T00:00:00Z"));
+    // The grant: it begins, is warned of thrice, and ends; the pool likewise, then its grace period and a feature end.
+    let expected = [
+        "2029-01-01",
+        "2029-01-02",
+        "2029-01-25",
+        "2029-01-31",
+        "2029-02-01",
+        "2030-05-02",
+        "2030-05-25",
+        "2030-05-31",
+        "2030-06-01",
+        "2030-06-02",
+        "2031-01-01",
+    ]
+    .map(|day| format!("{day}T00:00:00Z"));
     assert_eq!(moments, expected);
     assert_eq!(expires(&plan, now).unwrap().to_string(), "2030-06-01T00:00:00Z");
     assert_eq!(

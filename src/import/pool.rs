@@ -96,7 +96,13 @@ impl Building<'_> {
             let version = self.newest(feature, &given);
             self.comment(&name, feature);
             self.names.insert(feature.name.to_lowercase(), Name(name.clone()));
-            features.push(PoolFeature { name: Name(name), seats, version, not_after: ends.and_then(end_of) });
+            features.push(PoolFeature {
+                name: Name(name),
+                seats,
+                version,
+                not_before: None,
+                not_after: ends.and_then(end_of),
+            });
         }
         features
     }

@@ -4,9 +4,9 @@
 //! features. Seats are the ledger's to judge, afterward.
 
 use genie_proto::v1::{Code, Verdict};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{GrantView, PlanView};
+use super::{GrantView, Nearing, PlanView, warning_times};
 use crate::api::{PlanFeature, Validity, Version};
 
 /// What the caller wants to do.
@@ -40,6 +40,8 @@ pub struct Judgment {
     pub features: Vec<String>,
     /// When the grant ends.
     pub expires: Option<Timestamp>,
+    /// What ends soon, or has ended and still works; a sentence each, the same until there is more to say.
+    pub warnings: Vec<String>,
 }
 
 impl Judgment {
@@ -55,12 +57,22 @@ impl Judgment {
     }
 }
 
+/// How far a clock may be behind the latest time that a ledger has seen. FlexNet bears with a day too: no mix-up of time
+/// zones denies anybody, and what a smaller setback gains is a day at the end of a license.
+const BEHIND: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether a clock that shows `now` was set back, where `latest` was seen before.
+fn is_set_back(now: Timestamp, latest: Timestamp) -> bool {
+    latest.duration_since(now) > BEHIND
+}
+
 struct Refusal(Verdict, Code, String);
 
 impl PlanView {
     /// Judges `grant` at `now` for what is `asked`.
     pub fn judge(&self, grant: &GrantView, asked: Asked<'_>, now: Timestamp, purpose: Use) -> Judgment {
         let expires = earliest(&[end(&self.plan.validity), end(&grant.plan.validity)]);
+        let warnings = self.warnings(grant, now);
         match self.try_judge(grant, asked, now, purpose) {
             Ok((code, features)) => Judgment {
                 verdict: Verdict::Authorized,
@@ -68,10 +80,56 @@ impl PlanView {
                 message: self.welcome(code, expires),
                 features,
                 expires,
+                warnings,
             },
             Err(Refusal(verdict, code, message)) => {
-                Judgment { verdict, code, message, features: Vec::new(), expires }
+                Judgment { verdict, code, message, features: Vec::new(), expires, warnings }
             }
+        }
+    }
+
+    /// What is to be told of the ends of the pool and of `grant` at `now`.
+    fn warnings(&self, grant: &GrantView, now: Timestamp) -> Vec<String> {
+        let (pool, grant) = (&self.plan.validity, &grant.plan.validity);
+        let of_pool = self.pool_warning(now);
+        let of_grant = Nearing::of(grant, warning_times(Some(grant), pool), now);
+        let of_grant = of_grant.map(|nearing| format!("This grant {nearing}: ask for a renewal."));
+        of_pool.into_iter().chain(of_grant).collect()
+    }
+
+    /// What is to be told of the end of the pool at `now`.
+    pub fn pool_warning(&self, now: Timestamp) -> Option<String> {
+        let (pool, product) = (&self.plan.validity, &self.plan.product);
+        let nearing = Nearing::of(pool, warning_times(None, pool), now)?;
+        Some(format!("The license of {product} {nearing}: renew it."))
+    }
+
+    /// What becomes of `judgment` where the ledger has seen `latest`: by a clock that was set back nothing new begins that
+    /// ends by it.
+    pub fn hold_against(
+        &self,
+        judgment: Judgment,
+        grant: &GrantView,
+        now: Timestamp,
+        latest: Timestamp,
+    ) -> Judgment {
+        let named = |feature: &&PlanFeature| judgment.features.contains(&feature.name.0);
+        let features = self.plan.features.iter().filter(named).map(|feature| &feature.validity);
+        let mut validities = features.chain([&self.plan.validity, &grant.plan.validity]);
+        let ends = validities.any(|validity| validity.not_after.is_some());
+        if !(judgment.is_authorized() && ends && is_set_back(now, latest)) {
+            return judgment;
+        }
+        let message = format!(
+            "The clock of the license server shows {now}, and it was {latest} before: no new seats until it is right. \
+             Tell who runs the server."
+        );
+        Judgment {
+            verdict: Verdict::Denied,
+            code: Code::ClockSetBack,
+            message,
+            features: Vec::new(),
+            ..judgment
         }
     }
 

@@ -91,6 +91,7 @@ impl PlanView {
                 plan.longest_outage_tolerance.map_or(Duration::ZERO, |longest| longest.get()),
             )
             .with_queueing(queueing(&plan))
+            .with_time_kept(plan_ends(&plan))
             .with_accepting(!plan.suspended && !plan.draining && !plan.revoked);
         let grants: Vec<GrantView> =
             plan.grants.iter().map(|grant| GrantView::new(grant, &plan.tiers)).collect();
@@ -232,6 +233,13 @@ fn feature_limit(name: &str) -> String {
 /// Such as `feature/render>2025.1`. A session of a version above that is counted by this, too.
 fn step_limit(feature: &PlanFeature, step: &PlanStep) -> String {
     format!("feature/{}>{}", feature.name, step.above.normal())
+}
+
+/// Whether anything of it ends, so that a clock set back would matter.
+fn plan_ends(plan: &SeatPlanSpec) -> bool {
+    let grants = plan.grants.iter().map(|grant| &grant.validity);
+    let features = plan.features.iter().map(|feature| &feature.validity);
+    grants.chain(features).chain([&plan.validity]).any(|validity| validity.not_after.is_some())
 }
 
 /// Name of the limit of a grant.

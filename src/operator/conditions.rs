@@ -4,6 +4,11 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::license::Nearing;
+
+/// The condition of an end that is near; there only while it holds, and no news is good news.
+pub const EXPIRING: &str = "Expiring";
+
 /// What a condition says, without its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Says {
@@ -40,6 +45,15 @@ impl Says {
     }
 }
 
+/// The condition of what ends soon, or has ended and still works.
+pub fn nearing(nearing: Nearing, subject: &str, remedy: &str) -> Says {
+    let reason = match nearing {
+        Nearing::Ends { .. } => "EndsSoon",
+        Nearing::Grace { .. } => "GracePeriod",
+    };
+    Says::new(EXPIRING, true, reason, format!("{subject} {nearing}: {remedy}"))
+}
+
 /// The new conditions: of each type that is said, with the old transition time where the status is the same.
 pub fn merge(old: &[Condition], said: &[Says], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
     let condition = |says: &Says| {
@@ -74,6 +88,8 @@ fn is_news(old: &[Condition], says: &Says) -> bool {
         return false;
     }
     match old.iter().find(|old| old.type_ == says.type_) {
+        // Its message is another one at each time that the user chose.
+        old if says.type_ == EXPIRING => old.is_none_or(|old| old.message != says.message),
         None => says.type_ == "LedgerSetBack" || (says.type_ == "Accepted" && !says.holds()),
         Some(old) if old.status == "Unknown" => says.type_ == "Ready" || !says.holds(),
         Some(old) => old.reason != says.reason,
@@ -108,6 +124,15 @@ mod tests {
         let old = merge(&[], &[Says::new("Ready", false, "NoOwner", "one")], None, at(1));
         assert!(news(&old, &[Says::new("Ready", false, "NoOwner", "two")]).is_empty());
         assert_eq!(news(&old, &[Says::new("Ready", true, "Ready", "…")]).len(), 1);
+    }
+
+    #[test]
+    fn an_end_is_told_when_it_first_nears_and_with_each_new_text() {
+        let says = |within: &str| [Says::new(EXPIRING, true, "EndsSoon", within)];
+        assert_eq!(news(&[], &says("a week")).len(), 1);
+        let old = merge(&[], &says("a week"), None, at(1));
+        assert!(news(&old, &says("a week")).is_empty());
+        assert_eq!(news(&old, &says("a day")).len(), 1);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     Settings,
     board::Board,
     budget::UsageBudget,
-    conditions::Says,
+    conditions::{EXPIRING, Says},
     error::Category,
     generations::Generations,
     key_secrets::KeySecrets,
@@ -91,8 +91,8 @@ impl Context {
     pub async fn tell(&self, about: &ObjectReference, news: &[&Says]) {
         for says in news {
             let bad = match says.type_ {
-                "LedgerSetBack" => says.holds(),
-                "Recovering" | "Expiring" => false,
+                "LedgerSetBack" | EXPIRING => says.holds(),
+                "Recovering" => false,
                 _ => !says.holds(),
             };
             let event = Event {

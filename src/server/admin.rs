@@ -11,7 +11,7 @@ use super::clock::SharedClock;
 use super::directory::Directory;
 use super::pool::{Pool, SessionInfo};
 use super::words;
-use crate::license::{Asked, PlanView, Use};
+use crate::license::{Asked, Nearing, PlanView, Use, warning_times};
 
 /// Sessions of one page: some 300 kB.
 const MAX_PAGE: u32 = 1_000;
@@ -120,6 +120,9 @@ fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
         in_force: limit.in_force.unwrap_or(0),
         promised: limit.promised.unwrap_or(0),
     };
+    let grants = grants(&view, clock.wall(), pool.latest_time());
+    let mut warnings: Vec<String> = view.pool_warning(clock.wall()).into_iter().collect();
+    warnings.extend(grant_warnings(&view, clock.wall()));
     v1::PoolStatus {
         namespace: view.ledger.namespace.to_string(),
         pool: view.plan.pool.clone(),
@@ -130,14 +133,26 @@ fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
         recovery_left: recovery_left.map(words::duration),
         limits: status.limits.iter().map(limit).collect(),
         expire_time: view.plan.validity.not_after.as_ref().map(|time| words::timestamp(time.0)),
-        grants: grants(&view, clock.wall()),
         queued: u32::try_from(status.queued).unwrap_or(u32::MAX),
+        grants,
+        warnings,
     }
 }
 
-fn grants(view: &PlanView, now: Timestamp) -> Vec<v1::GrantStatus> {
+/// What ends by itself, and not with its pool.
+fn grant_warnings(view: &PlanView, now: Timestamp) -> impl Iterator<Item = String> {
+    let nearing = move |grant: &crate::license::GrantView| {
+        let own = &grant.plan.validity;
+        let nearing = Nearing::of(own, warning_times(Some(own), &view.plan.validity), now)?;
+        Some(format!("Grant {}/{} {nearing}: extend it.", grant.plan.namespace, grant.plan.name))
+    };
+    view.grants().iter().filter_map(nearing)
+}
+
+fn grants(view: &PlanView, now: Timestamp, latest: Timestamp) -> Vec<v1::GrantStatus> {
     let status = |grant: &crate::license::GrantView| {
         let judgment = view.judge(grant, Asked::default(), now, Use::Begin);
+        let judgment = view.hold_against(judgment, grant, now, latest);
         v1::GrantStatus {
             namespace: grant.plan.namespace.clone(),
             name: grant.plan.name.clone(),

@@ -83,7 +83,9 @@ impl Licensing {
         let keys = self.keys.get();
         Ok(match self.directory.find(&keys, caller) {
             LookUp::Found(found) => {
-                let judgment = found.view.judge(found.grant(), asked, self.clock.wall(), Use::Begin);
+                let (grant, now) = (found.grant(), self.clock.wall());
+                let judgment = found.view.judge(grant, asked, now, Use::Begin);
+                let judgment = found.view.hold_against(judgment, grant, now, found.pool.latest_time());
                 (Words::from(&judgment), Some((found, judgment)))
             }
             LookUp::Revoked => (words::revoked(), None),
@@ -214,7 +216,7 @@ impl Licensing {
         answer: Answer,
     ) -> v1::CheckoutResponse {
         let Answer::Granted { claim, valid_for, renew_after, .. } = answer else {
-            return self.refused_checkout(words::refusal(&found.view, count, answer));
+            return self.refused_checkout(words::refusal(&found.view, count, answer).warning(judgment));
         };
         v1::CheckoutResponse {
             session: self.keys.get().session(found.pool.hash, &claim),

@@ -1,12 +1,19 @@
-//! What a server counts, in OpenMetrics. Label values come from fixed sets only.
+//! What a server counts, in OpenMetrics. Label values come from fixed sets only, but for the pools that it serves.
+
+use std::fmt;
+use std::sync::Arc;
 
 use genie_proto::v1::{Code, Verdict};
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::directory::Directory;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabels {
@@ -46,8 +53,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pools: Arc<Directory>) -> Self {
         let mut registry = Registry::with_prefix("genie_lm");
+        registry.register_collector(Box::new(Ends(pools)));
         let verdicts = Family::default();
         registry.register("verdicts", "Verdicts given, by call, verdict and code", verdicts.clone());
         let refused = Family::default();
@@ -103,6 +111,34 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// When each pool ends, read when it is asked for.
+struct Ends(Arc<Directory>);
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
+    }
+}
+
+impl Collector for Ends {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "When the pool ends, since 1970, a grace period not included; absent: never";
+        let mut ends = encoder.encode_descriptor(
+            "license_end_timestamp",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        for pool in self.0.pools() {
+            let view = pool.view();
+            let Some(end) = &view.plan.validity.not_after else { continue };
+            let labels = [("namespace", &*pool.id.namespace), ("product", &*pool.id.product)];
+            ConstGauge::new(end.0.as_second()).encode(ends.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

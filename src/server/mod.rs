@@ -118,7 +118,8 @@ struct Served {
 impl Service {
     fn new(parts: Parts) -> Self {
         let Parts { clock, nonces, keyring, connect } = parts;
-        let (directory, metrics) = (Arc::new(Directory::default()), Arc::new(Metrics::new()));
+        let directory = Arc::new(Directory::default());
+        let metrics = Arc::new(Metrics::new(directory.clone()));
         let licensing = Arc::new(Licensing {
             clock: clock.clone(),
             directory: directory.clone(),

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use genie_ledger::{
     Answer, BootInstant, CheckoutRequest, Claim, Generation, Holder, Nonce, ObservedLedger, OperationId,
-    Outcome, Replica, RequestId, Role, SessionId, Status, StoreReply, StoreRequest, Ticket,
+    Outcome, Replica, RequestId, Role, SessionId, Status, StoreReply, StoreRequest, Ticket, UnixSeconds,
 };
 use genie_proto::v1::Client;
 use jiff::Timestamp;
@@ -62,6 +63,9 @@ pub(crate) struct Pool {
     changes: broadcast::Sender<()>,
     /// The last owner before this process, as the ledger showed it: evidence of its end would shorten a recovery (R6b).
     before: watch::Sender<Option<(Generation, Holder)>>,
+    /// The latest wall-clock time that the ledger has seen, in seconds since 1970; 0: none. Beside the lock, for calls that
+    /// need nothing else of the replica.
+    latest: AtomicI64,
     /// Wakes the driver: a call has made a request, or an earlier tick, due.
     wake: Notify,
 }
@@ -130,8 +134,14 @@ impl Pool {
             inner: Mutex::new(inner),
             changes: broadcast::Sender::new(1),
             before: watch::Sender::new(None),
+            latest: AtomicI64::new(0),
             wake: Notify::new(),
         }
+    }
+
+    /// The latest wall-clock time that the ledger has seen.
+    pub(crate) fn latest_time(&self) -> Timestamp {
+        Timestamp::from_second(self.latest.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
     /// The plan in force.
@@ -250,6 +260,8 @@ impl Pool {
     pub(super) fn take_requests(&self) -> (Vec<(RequestId, StoreRequest)>, Option<BootInstant>) {
         let mut inner = self.lock();
         let now = self.clock.boot();
+        let wall = u64::try_from(self.clock.wall().as_second()).unwrap_or(0);
+        inner.replica.set_wall_clock(now, UnixSeconds(wall));
         inner.collect_requests(now);
         let requests = std::mem::take(&mut inner.outbox);
         inner.armed = inner.replica.next_tick();
@@ -375,6 +387,8 @@ impl Pool {
         let due = inner.replica.next_tick();
         let wake =
             !inner.outbox.is_empty() || due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed));
+        let latest = i64::try_from(inner.replica.latest_time().0).unwrap_or(0);
+        self.latest.store(latest, Ordering::Relaxed);
         let owner = inner.owner();
         if inner.told != owner {
             inner.told = owner;

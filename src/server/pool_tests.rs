@@ -28,6 +28,7 @@ fn owned_by(nonce: &str, generation: u64) -> Record {
         usage: Default::default(),
         clones: 0,
         queued: 0,
+        latest_time: Default::default(),
     }
 }
 

@@ -23,17 +23,26 @@ pub(crate) struct Words {
     pub(crate) message: String,
     pub(crate) retryable: bool,
     pub(crate) retry_after: Option<pbjson_types::Duration>,
+    /// Of ends that are near.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl From<&Judgment> for Words {
     fn from(judgment: &Judgment) -> Self {
-        plain(judgment.verdict, judgment.code, judgment.message.clone())
+        plain(judgment.verdict, judgment.code, judgment.message.clone()).warning(judgment)
     }
 }
 
-/// Every response begins with the same five fields; the rest is empty.
+impl Words {
+    /// The same, with what else is to be told of the caller's grant.
+    pub(crate) fn warning(self, judgment: &Judgment) -> Self {
+        Self { warnings: judgment.warnings.clone(), ..self }
+    }
+}
+
+/// Every response begins with the same five fields; most have warnings. The rest is empty.
 macro_rules! respond_with_words {
-    ($($response:ident),*) => {$(
+    ($($response:ident $($warnings:ident)?),*) => {$(
         #[allow(clippy::needless_update)] // where there is no rest
         impl From<Words> for v1::$response {
             fn from(words: Words) -> Self {
@@ -43,6 +52,7 @@ macro_rules! respond_with_words {
                     message: words.message,
                     retryable: words.retryable,
                     retry_after: words.retry_after,
+                    $($warnings: words.warnings,)?
                     ..Self::default()
                 }
             }
@@ -50,10 +60,23 @@ macro_rules! respond_with_words {
     )*};
 }
 
-respond_with_words!(ActivateResponse, ValidateResponse, CheckoutResponse, RenewResponse, CheckinResponse);
+respond_with_words!(
+    ActivateResponse warnings,
+    ValidateResponse warnings,
+    CheckoutResponse warnings,
+    RenewResponse warnings,
+    CheckinResponse
+);
 
 fn plain(verdict: Verdict, code: Code, message: impl Into<String>) -> Words {
-    Words { verdict, code, message: message.into(), retryable: false, retry_after: None }
+    Words {
+        verdict,
+        code,
+        message: message.into(),
+        retryable: false,
+        retry_after: None,
+        warnings: Vec::new(),
+    }
 }
 
 /// Neither key nor product exists as far as this caller is told.

@@ -49,9 +49,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Bench {
+        Bench::with(MANIFEST)
+    }
+
+    pub(crate) fn with(manifest: &str) -> Bench {
         let dir = TempDir::new().expect("a directory");
         fs::create_dir(dir.path().join("manifests")).expect("a directory");
-        fs::write(dir.path().join("manifests/pool.yaml"), MANIFEST).expect("a file");
+        fs::write(dir.path().join("manifests/pool.yaml"), manifest).expect("a file");
         let mut bench = Bench { dir, server: None };
         bench.serve("127.0.0.1:0");
         bench
@@ -81,8 +85,13 @@ impl Bench {
 
     /// Ends the server without a goodbye.
     pub(crate) fn kill_server(&mut self) {
+        self.stop_server(Signal::KILL);
+    }
+
+    /// Ends the server in this way.
+    pub(crate) fn stop_server(&mut self, signal: Signal) {
         let mut server = self.server.take().expect("a running server");
-        server.signal(Signal::KILL);
+        server.signal(signal);
         server.wait();
     }
 

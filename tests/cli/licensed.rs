@@ -188,6 +188,21 @@ fn seats_up_to_different_versions_are_counted_by_version_and_told() {
 }
 
 #[test]
+fn a_license_that_begins_later_counts_from_its_moment_on() {
+    let mut site = Site::new();
+    let begin = Timestamp::now() + SignedDuration::from_secs(8);
+    site.put("one", &site.issue("one", "1", &["--not-before", &begin.to_string()]));
+    site.put("two", "hunter2");
+    site.serve();
+    let early = finish(&mut site.checkout("0s"));
+    assert!(Timestamp::now() < begin, "this machine is too slow for this test");
+    assert_eq!(early.status.code(), Some(3), "{}", site.log());
+    assert!(String::from_utf8_lossy(&early.stdout).contains("NOT_YET_VALID"), "{early:?}");
+    until("it has begun", || site.one_more() == Some(0));
+    assert!(Timestamp::now() >= Timestamp::from_second(begin.as_second()).expect("a time"));
+}
+
+#[test]
 fn check_tells_what_is_wrong_with_licenses_at_their_line() {
     let site = Site::new();
     site.put("one", &site.issue("one", "1", &[]));

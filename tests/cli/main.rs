@@ -9,4 +9,5 @@ mod licensed;
 mod loss;
 mod run;
 mod serve;
+mod time;
 mod verdicts;

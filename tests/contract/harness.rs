@@ -74,9 +74,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(MANIFESTS)
+    }
+
+    pub(crate) fn start_with(manifests: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         fs::create_dir(folder.path().join("manifests")).expect("a folder for manifests");
-        fs::write(folder.path().join("manifests/all.yaml"), MANIFESTS).expect("manifests");
+        fs::write(folder.path().join("manifests/all.yaml"), manifests).expect("manifests");
         Self::start_in(Arc::new(folder), "127.0.0.1:0".parse().expect("an address"))
     }
 

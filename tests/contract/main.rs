@@ -6,4 +6,5 @@ mod queue;
 mod seats;
 mod standalone;
 mod strangers;
+mod time;
 mod wire;

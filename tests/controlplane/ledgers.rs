@@ -86,6 +86,27 @@ async fn each_change_within_a_generation_needs_a_larger_seq() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_latest_time_is_taken_away_by_the_patch_of_the_manual() {
+    let place = Place::new("ledger").await;
+    place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;
+    let year_2100 = json!({ "seq": 41, "latestTime": 4_102_444_800_u64 });
+    place.write_record("cad", changed(record("one", 5, 0), year_2100)).await.unwrap();
+    let remove = |seq: u64| {
+        let patch = json!([
+            { "op": "remove", "path": "/status/record/latestTime" },
+            { "op": "replace", "path": "/status/record/seq", "value": seq },
+        ]);
+        let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
+        let api = place.api::<SeatLedger>();
+        async move { api.patch_status("cad", &PatchParams::default(), &patch).await }
+    };
+    let refusal = remove(41).await.expect_err("it was taken away unnoticed").to_string();
+    assert!(refusal.contains("each change of a SeatLedger has a larger seq"), "{refusal}");
+    let ledger = remove(42).await.expect("the patch of the manual");
+    assert_eq!(ledger.record().unwrap().latest_time.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_begins_only_with_a_larger_generation() {
     let place = Place::new("ledger").await;
     place.pool("cad", json!({ "product": "cad", "seats": 3 })).await;

@@ -99,6 +99,8 @@ async fn licenses_add_up_and_one_ends_by_itself() {
     put(&place, "two", &vendor.issue(&format!("id: two, seats: 2, validity: {{notAfter: '{end}'}}"))).await;
     place.pool("cad", listing(&["one", "two"])).await;
     let pool = until_told(&place, "True", "Valid", 5).await;
+    let told = format!("it, or a license of it, ends within a day, on {end}: list a renewed license");
+    assert_eq!(message(&pool, "Expiring"), told);
     assert_eq!(pool.status.unwrap().next_expiry, Some(end.to_string()));
     let pool = until_told(&place, "True", "Expired", 3).await;
     assert!(Timestamp::now() >= end);

@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     rbac::v1::{Role, RoleBinding},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -210,9 +211,35 @@ async fn the_end_of_a_pool_is_told_before_and_a_grace_period_while_it_lasts() {
     place.pool("grace", json!({ "product": "grace", "seats": 3, "validity": grace })).await;
     let in_grace = |pool: &LicensePool| because(conditions_of(pool), "LicenseValid", "True", "Grace");
     place.until::<LicensePool>("grace", "is in its grace period", in_grace).await;
+    let told = |pool: &LicensePool| because(conditions_of(pool), "Expiring", "True", "GracePeriod");
+    let pool = place.until::<LicensePool>("grace", "says so as a warning", told).await;
+    assert!(message(&pool, "Expiring").contains("works until"), "{}", message(&pool, "Expiring"));
+    place.until_event("GracePeriod", "Warning").await;
     place.pool("over", json!({ "product": "over", "seats": 3, "validity": { "notAfter": hours(-1) } })).await;
     let ended = |pool: &LicensePool| because(conditions_of(pool), "LicenseValid", "False", "Expired");
     place.until::<LicensePool>("over", "has ended", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_is_told_at_each_chosen_time_once_and_without_anybody_touching_it() {
+    let place = Place::new("pool").await;
+    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 3600).unwrap();
+    let times = json!(["3585s", "1h", "3575s"]);
+    let validity = json!({ "notAfter": end.to_string(), "expiryWarnings": times });
+    place.pool("cad", json!({ "product": "cad", "seats": 3, "validity": validity })).await;
+    let grant = json!({ "poolRef": { "name": "cad" }, "validity": { "notAfter": end.to_string() } });
+    place.grant("team", grant).await;
+    for within in ["1h", "59m45s", "59m35s"] {
+        let expected = format!("it ends within {within}, on {end}: extend spec.validity");
+        let says = |conditions: &[Condition]| {
+            conditions.iter().any(|one| one.type_ == "Expiring" && one.message == expected)
+        };
+        place.until::<LicensePool>("cad", &expected, |pool| says(conditions_of(pool))).await;
+        place.until::<LicenseGrant>("team", &expected, |grant| says(conditions_of(grant))).await;
+    }
+    for kind in ["LicensePool", "LicenseGrant"] {
+        place.until_told(kind, "EndsSoon", "Warning", 3).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

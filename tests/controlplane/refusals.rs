@@ -34,6 +34,20 @@ async fn each_rule_of_a_pool_refuses_with_its_sentence() {
             sentences::VALIDITY_ORDER,
         ),
         ("cad", json!({ "validity": { "gracePeriod": "9000h" } }), sentences::GRACE_PERIOD),
+        (
+            "cad",
+            json!({ "features": [{
+                "name": "x", "notBefore": "2031-01-01T00:00:00Z", "notAfter": "2030-01-01T00:00:00Z",
+            }] }),
+            sentences::FEATURE_ORDER,
+        ),
+        ("cad", json!({ "validity": { "expiryWarnings": ["24h", "9000h"] } }), sentences::EXPIRY_WARNINGS),
+        ("cad", json!({ "validity": { "expiryWarnings": ["0s"] } }), sentences::EXPIRY_WARNINGS),
+        (
+            "cad",
+            json!({ "validity": { "expiryWarnings": ["1h", "2h", "3h", "4h", "5h", "6h", "7h", "8h", "9h"] } }),
+            "8",
+        ),
     ] {
         refused_pool(&place, name, more, sentence).await;
     }
@@ -82,6 +96,11 @@ async fn each_rule_of_a_grant_refuses_with_its_sentence() {
             "team",
             json!({ "poolRef": { "name": "cad" }, "validity": { "gracePeriod": "1h" } }),
             sentences::GRANT_GRACE_PERIOD,
+        ),
+        (
+            "team",
+            json!({ "poolRef": { "name": "cad" }, "validity": { "expiryWarnings": ["8761h"] } }),
+            sentences::EXPIRY_WARNINGS,
         ),
         (
             "team",

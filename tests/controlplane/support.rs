@@ -269,6 +269,29 @@ impl Place {
         timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("no event {reason}"));
     }
 
+    /// Waits until objects of this kind were told something for this reason so many times, and not once more. Events of
+    /// one reason that follow within minutes are one object with a count.
+    pub async fn until_told(&self, kind: &str, reason: &str, type_: &str, times: i32) {
+        let is = |event: &&Event| {
+            event.reason.as_deref() == Some(reason)
+                && event.type_.as_deref() == Some(type_)
+                && event.regarding.as_ref().and_then(|about| about.kind.as_deref()) == Some(kind)
+        };
+        let count = |event: &Event| event.series.as_ref().map_or(1, |series| series.count);
+        let found = async {
+            loop {
+                let events = self.api::<Event>().list(&Default::default()).await.expect("events").items;
+                let told: i32 = events.iter().filter(is).map(count).sum();
+                assert!(told <= times, "{reason} was told {told} times");
+                if told == times {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("{reason} was not told {times} times"));
+    }
+
     /// Waits until a write is in the audit log.
     pub async fn until_audited(&self, what: &str, is: impl Fn(&str) -> bool) {
         let found = async {

@@ -21,6 +21,7 @@ type Reply = oneshot::Sender<Result<(), Error>>;
 pub struct Session {
     answer: CheckoutResponse,
     state: watch::Receiver<State>,
+    warnings: watch::Receiver<Vec<String>>,
     stop: oneshot::Sender<Reply>,
     clock: ClockHandle,
 }
@@ -39,9 +40,10 @@ impl Session {
         answer.session.clear();
         let clock = ClockHandle(Arc::clone(client.clock()));
         let (publish, state) = watch::channel(seat.state(clock.0.now()));
+        let (warn, warnings) = watch::channel(answer.warnings.clone());
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(hold(client, seat, publish, stopped));
-        Session { answer, state, stop, clock }
+        tokio::spawn(hold(client, seat, publish, warn, stopped));
+        Session { answer, state, warnings, stop, clock }
     }
 
     /// The answer that gave the seat: features, tier, expiry. Its session token is left out.
@@ -103,6 +105,21 @@ impl Session {
         });
     }
 
+    /// Calls back with each sentence on an end that is near, once: at once with those of the checkout, and with those
+    /// that renewals bring later on the runtime, so it must not block.
+    pub fn on_warning(&self, mut tell: impl FnMut(&str) + Send + 'static) {
+        let mut warnings = self.warnings.clone();
+        let mut told = warnings.borrow_and_update().clone();
+        told.iter().for_each(|warning| tell(warning));
+        tokio::spawn(async move {
+            while warnings.changed().await.is_ok() {
+                let now = warnings.borrow_and_update().clone();
+                now.iter().filter(|warning| !told.contains(warning)).for_each(|warning| tell(warning));
+                told = now;
+            }
+        });
+    }
+
     /// Waits until the seat is lost.
     pub async fn lost(&self) -> Loss {
         lost(self.state.clone()).await
@@ -132,6 +149,7 @@ async fn hold(
     client: Client,
     mut seat: Seat,
     publish: watch::Sender<State>,
+    warn: watch::Sender<Vec<String>>,
     mut stopped: oneshot::Receiver<Reply>,
 ) {
     let clock = Arc::clone(client.clock());
@@ -152,6 +170,9 @@ async fn hold(
                 // R7: an answer that comes later is never heard.
                 () = clock.sleep_until(until) => {}
                 answer = client.attempt(&renewal, until, Duration::MAX) => {
+                    if let Ok(answer) = &answer {
+                        publish_change(&warn, answer.warnings.clone());
+                    }
                     seat.answered(clock.now(), answer, client.jitter());
                 }
             },
@@ -159,10 +180,10 @@ async fn hold(
     }
 }
 
-fn publish_change(publish: &watch::Sender<State>, state: State) {
+fn publish_change<T: PartialEq>(publish: &watch::Sender<T>, now: T) {
     publish.send_if_modified(|current| {
-        let changed = *current != state;
-        *current = state;
+        let changed = *current != now;
+        *current = now;
         changed
     });
 }

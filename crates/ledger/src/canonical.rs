@@ -147,12 +147,12 @@ mod of_the_model {
         }
     }
 
-    /// All but `seq`, which only makes writes differ.
+    /// All but `seq`, which only makes writes differ, and what decides nothing.
     impl Hash for Record {
         fn hash<H: Hasher>(&self, state: &mut H) {
             let Self { generation, holder, seq: _, recovering, sealed, promises, .. } = self;
             (generation, holder, recovering, sealed, promises).hash(state);
-            let Self { horizon_ms, ttl_ms, borrowed, usage, clones: _, queued: _, .. } = self;
+            let Self { horizon_ms, ttl_ms, borrowed, usage, clones: _, queued: _, latest_time: _, .. } = self;
             (horizon_ms, ttl_ms, borrowed, usage).hash(state);
         }
     }

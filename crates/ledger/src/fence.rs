@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::borrowing::BORROW_SKEW;
 use crate::canonical::Seq;
+use crate::latest::{Wall, raised};
 use crate::meter;
 use crate::mutant::{Mutant, mutated};
 use crate::record::{Borrowed, Record, Sealed, UnixSeconds};
@@ -20,8 +21,8 @@ pub(crate) struct Basis<'a> {
     pub(crate) replaced_seen: BootInstant,
     /// When the record was read.
     pub(crate) read_at: BootInstant,
-    /// The wall clock, if it was told.
-    pub(crate) wall: Option<UnixSeconds>,
+    /// The wall clock, as far as it was told.
+    pub(crate) wall: Wall,
     /// Processes known to have ended.
     pub(crate) evidence: &'a BTreeMap<Nonce, BootInstant>,
     /// Whose session table this replica holds.
@@ -83,8 +84,9 @@ pub(crate) fn fence(
     let generation = Generation(found_generation.max(known.generation).0 + 1);
     let mut borrowed = found.map(|record| record.borrowed.clone()).unwrap_or_default();
     if lost && !mutated(Mutant::LostLoansForgotten) {
-        close_what_was_lent(&mut borrowed, generation, settings, basis.wall);
+        close_what_was_lent(&mut borrowed, generation, settings, basis.wall.latest);
     }
+    let recorded = found.map(|record| record.latest_time).unwrap_or_default();
     let record = Record {
         generation,
         holder: me.clone(),
@@ -98,6 +100,7 @@ pub(crate) fn fence(
         usage: found.map(|record| record.usage.clone()).unwrap_or_default(),
         clones: found.map_or(0, |record| record.clones),
         queued: 0,
+        latest_time: if settings.keeps_time() { raised(recorded, basis.wall) } else { recorded },
     };
     let shortened_by = alone.map(|record| record.holder.nonce.clone());
     Fence { record, recovery_ends, shortened_by, table }

@@ -86,7 +86,7 @@ impl Leaving {
     pub(crate) fn request(&mut self, cx: Context<'_>, id: RequestId) -> Option<StoreRequest> {
         if let Some(sealing) = &mut self.sealing {
             let Sealing { book, limits, told, .. } = &mut **sealing;
-            return told.then(|| book.request(cx.now, id, limits, cx.settings, None)).flatten();
+            return told.then(|| book.request(cx, id, limits, None)).flatten();
         }
         match self.step {
             _ if cx.now < self.pause => None,

@@ -14,11 +14,12 @@ use crate::time::BootInstant;
 use crate::types::Generation;
 
 impl<M> Replica<M> {
-    /// The wall clock shows `wall`. It ends borrowed documents, and decides nothing else; until it is told,
-    /// none is lent and none ends. Told every minute or so it is precise enough, and before the first
-    /// request it lets a fence date what was lost (R11). A clock that was set back counts as stopped.
+    /// The wall clock shows `wall`. It ends borrowed documents, is kept in the ledger as the latest time where the
+    /// settings want it, and decides nothing else; until it is told, no document is lent and none ends. Told every
+    /// minute or so it is precise enough, and before the first request it lets a fence date what was lost (R11). For
+    /// documents a clock that was set back counts as stopped.
     pub fn set_wall_clock(&mut self, now: BootInstant, wall: UnixSeconds) {
-        self.wall = self.wall.max(Some(wall));
+        self.wall.show(wall);
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         if let Phase::Owner(owner) = &mut self.phase {
             owner.tell_wall(cx);
@@ -92,7 +93,7 @@ impl<M> Owner<M> {
         let Some(Borrowing { max_units, longest }) = cx.settings.borrowing() else {
             return Err(Answer::denied(Denial::BorrowingOff));
         };
-        let wall = cx.wall.ok_or_else(unavailable)?;
+        let wall = cx.wall.latest.ok_or_else(unavailable)?;
         if until <= wall || until > wall.plus(longest) {
             return Err(Answer::denied(Denial::BorrowPeriod { longest }));
         }
@@ -133,7 +134,7 @@ impl<M> Owner<M> {
 
     /// The wall clock was told anew.
     pub(crate) fn tell_wall(&mut self, cx: Context<'_>) {
-        let Some(wall) = cx.wall else { return };
+        let Some(wall) = cx.wall.latest else { return };
         let lost_end = cx.settings.may_have_lent().map(|b| wall.plus(b.longest).plus(BORROW_SKEW));
         self.book.loans.tell_wall(wall, lost_end, &mut self.seats.limits);
     }

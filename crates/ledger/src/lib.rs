@@ -13,6 +13,7 @@ pub mod canonical;
 mod canonical;
 mod fence;
 mod handover;
+mod latest;
 mod leaving;
 mod lending;
 mod limits;

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Ticket};
+use crate::latest::Wall;
 use crate::limits::Slots;
 use crate::mutant::{Mutant, mutated};
 use crate::promise::{Book, Recorded};
 use crate::queue::Queue;
-use crate::record::{ObservedLease, ObservedLedger, UnixSeconds};
+use crate::record::{ObservedLease, ObservedLedger};
 use crate::seats::{Checked, Seats};
 use crate::settings::Settings;
 use crate::status::StopReason;
@@ -30,8 +31,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: BootInstant,
     pub(crate) settings: &'a Settings,
     pub(crate) me: &'a Nonce,
-    /// The latest wall-clock time that was told; decides on borrowed documents alone.
-    pub(crate) wall: Option<UnixSeconds>,
+    /// The wall clock as it was told; decides on borrowed documents alone.
+    pub(crate) wall: Wall,
 }
 
 /// Answers for those who waited.
@@ -245,7 +246,7 @@ impl<M> Owner<M> {
             }
             return Some(request);
         }
-        self.book.request(cx.now, id, &mut self.seats.limits, cx.settings, self.recovery_ends)
+        self.book.request(cx, id, &mut self.seats.limits, self.recovery_ends)
     }
 
     pub(crate) fn reply(

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::borrowing::Loans;
 use crate::canonical::Tally;
+use crate::latest::{RAISE_EVERY, raised};
 use crate::limits::Limits;
 use crate::mutant::{Mutant, mutated};
+use crate::owner::Context;
 use crate::record::{ObservedLedger, Record, Sealed};
 use crate::settings::Settings;
 use crate::status::StopReason;
@@ -62,11 +64,13 @@ pub(crate) struct Book {
     /// No request before this.
     pause: BootInstant,
     last_write: BootInstant,
+    /// When the latest time was last raised; None: not by this owner, or its write got no clear answer.
+    raised: Option<BootInstant>,
 }
 
 impl Book {
     /// The ledger just fenced by `record`, sent at `sent`, which gave it this version.
-    pub(crate) fn new(version: Version, record: Record, sent: BootInstant) -> Self {
+    pub(crate) fn new(version: Version, record: Record, sent: BootInstant, settings: &Settings) -> Self {
         Self {
             version,
             loans: Loans::new(&record.borrowed),
@@ -80,6 +84,7 @@ impl Book {
             sealed: None,
             pause: sent,
             last_write: sent,
+            raised: settings.keeps_time().then_some(sent),
             record,
         }
     }
@@ -132,6 +137,11 @@ impl Book {
         recovery_ends.or((planned != recorded).then(|| self.may_shrink()))
     }
 
+    /// When the latest time is to be raised.
+    fn raise_at(&self, settings: &Settings) -> Option<BootInstant> {
+        settings.keeps_time().then(|| self.raised.map_or(self.pause, |at| at + RAISE_EVERY))
+    }
+
     /// When [`request`](Self::request) will have something; None: after a reply or a change.
     pub(crate) fn next_due(
         &self,
@@ -147,18 +157,18 @@ impl Book {
         }
         let look = limits.changed.then(|| self.last_write + COALESCE);
         let call = self.next_call(settings, recovery_ends);
-        look.into_iter().chain(call).min().map(|at| at.max(self.pause))
+        look.into_iter().chain(call).chain(self.raise_at(settings)).min().map(|at| at.max(self.pause))
     }
 
     /// The next request, if one is due. A write is in force from now on where it lowers something.
     pub(crate) fn request(
         &mut self,
-        now: BootInstant,
+        cx: Context<'_>,
         id: RequestId,
         limits: &mut Limits,
-        settings: &Settings,
         recovery_ends: Option<BootInstant>,
     ) -> Option<StoreRequest> {
+        let (now, settings) = (cx.now, cx.settings);
         if self.next_due(limits, settings, recovery_ends).is_none_or(|due| due > now) {
             return None;
         }
@@ -166,7 +176,11 @@ impl Book {
             self.flight = Some(Flight::Read(id));
             return Some(StoreRequest::ReadLedger);
         }
-        let record = self.compose(now, limits, settings, recovery_ends);
+        let raise = self.raise_at(settings).is_some_and(|at| at <= now);
+        let latest_time =
+            if raise { raised(self.record.latest_time, cx.wall) } else { self.record.latest_time };
+        self.raised = if raise { Some(now) } else { self.raised };
+        let record = Record { latest_time, ..self.compose(now, limits, settings, recovery_ends) };
         limits.pressed = false;
         let same = Record { seq: self.record.seq, ..record.clone() } == self.record;
         if same && !self.undecided {
@@ -249,6 +263,7 @@ impl Book {
         }
         self.doubt = true;
         self.undecided = true;
+        self.raised = None;
         limits.changed = true;
         self.pause = if reply == StoreReply::Conflict { now } else { now + RETRY_PAUSE };
         Recorded::Undecided
@@ -262,6 +277,7 @@ impl Book {
         match found {
             Some(ObservedLedger { version, record: Some(record) }) if self.wrote_it(&record) => {
                 self.version = version;
+                self.hear_time(&record);
                 self.seq.0 = self.seq.0.max(record.seq);
                 // Set back to what this owner wrote before (R11): it says again what holds.
                 self.undecided |= record.seq < self.record.seq;
@@ -270,6 +286,13 @@ impl Book {
                 Recorded::Undecided
             }
             _ => Recorded::Lost(StopReason::Fenced),
+        }
+    }
+
+    /// The latest time is the one thing that somebody else may change: take it away, where a clock was wrong.
+    fn hear_time(&mut self, found: &Record) {
+        if found.seq > self.record.seq {
+            self.record.latest_time = found.latest_time;
         }
     }
 
@@ -283,7 +306,10 @@ impl Book {
         let record = ledger.and_then(|l| l.record.as_ref());
         match record {
             Some(found) if found.generation > self.record.generation => Recorded::Lost(StopReason::Fenced),
-            Some(found) if self.wrote_it(found) && found.seq >= self.record.seq => Recorded::Undecided,
+            Some(found) if self.wrote_it(found) && found.seq >= self.record.seq => {
+                self.hear_time(found);
+                Recorded::Undecided
+            }
             _ => {
                 if !self.doubt && self.flight.is_none() {
                     self.doubt = true;

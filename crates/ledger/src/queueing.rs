@@ -24,17 +24,17 @@ impl<M> Replica<M> {
         }
     }
 
-    /// A place was shown: one that a later owner gave proves that there is one (R5).
-    pub(crate) fn note_place(&mut self, place: Place) -> Result<(), Outcome> {
+    /// A place was shown: one that a later owner gave proves that there is one (R5). False: this one decides no more.
+    pub(crate) fn note_place(&mut self, place: Place) -> bool {
         self.shown = self.shown.max(place.generation);
         if let Phase::Owner(owner) = &self.phase {
             let newer = owner.refuse_newer(place.generation);
             if newer.is_err() {
                 self.go_on_or_stop(newer);
-                return Err(self.not_owner());
+                return false;
             }
         }
-        Ok(())
+        true
     }
 }
 

@@ -50,6 +50,10 @@ pub struct Record {
     /// Checkouts that waited in the queue when this was written. A view, written with the usage.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub queued: u64,
+    /// The latest wall-clock time that owners saw, for plans of which something ends; 0 where none is kept. No seat
+    /// depends on it. Whoever removes it by hand, with a larger seq, makes the owner begin anew with its own clock.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub latest_time: UnixSeconds,
 }
 
 impl Record {
@@ -61,6 +65,10 @@ impl Record {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_unknown(time: &UnixSeconds) -> bool {
+    *time == UnixSeconds::default()
 }
 
 /// The owner that sealed the ledger: it serves no more, and its session table is whole.

@@ -7,6 +7,7 @@ use crate::answer::{Answer, CheckoutRequest, Outcome, Ticket};
 use crate::canonical::{Seq, Tally};
 use crate::fence::Known;
 use crate::handover::Handover;
+use crate::latest::Wall;
 use crate::leaving::Leaving;
 use crate::mutant::{Mutant, mutated};
 use crate::owner::{Completions, Context, Owner};
@@ -38,8 +39,10 @@ pub struct Replica<M> {
     /// The newest generation that a token showed, and the next one where it had two owners: a ledger below it was set
     /// back (R5, R11).
     pub(crate) shown: Generation,
-    /// The latest wall-clock time that was told.
-    pub(crate) wall: Option<UnixSeconds>,
+    /// The wall clock as it was told.
+    pub(crate) wall: Wall,
+    /// The latest time of the newest record that this replica saw of other owners.
+    time: UnixSeconds,
     /// The session table of a sealed owner, and when it was received (R6a).
     handed: Option<(BootInstant, Handover<M>)>,
     done: Completions,
@@ -67,7 +70,8 @@ impl<M> Replica<M> {
             seq: Seq::default(),
             horizon: Duration::ZERO,
             shown: Generation(0),
-            wall: None,
+            wall: Wall::default(),
+            time: UnixSeconds::default(),
             handed: None,
             done: Completions::new(),
             requests: Tally::default(),
@@ -85,7 +89,8 @@ impl<M> Replica<M> {
     pub fn anew(&self, me: Holder, now: BootInstant) -> Self {
         let Self { owner, seq, horizon, shown, wall, .. } = self;
         let (owner, seq, horizon, shown, wall) = (owner.clone(), *seq, *horizon, *shown, *wall);
-        Self { owner, seq, horizon, shown, wall, ..Self::new(me, self.settings.clone(), now) }
+        let time = self.latest_time();
+        Self { owner, seq, horizon, shown, wall, time, ..Self::new(me, self.settings.clone(), now) }
     }
 
     /// The plan has changed. Caps, X and ttl that shrink are obeyed at once. An owner of a generation
@@ -175,12 +180,24 @@ impl<M> Replica<M> {
             }
             // A smaller one is recorded once nothing is out for longer: by the owner, and not in recovery.
             let later = same && Seq(record.seq) >= self.seq && !record.recovering;
+            if !same || Seq(record.seq) >= self.seq {
+                self.time = record.latest_time;
+            }
             self.horizon = if later { record.horizon() } else { self.horizon.max(record.horizon()) };
             self.seq = if same { self.seq.max(Seq(record.seq)) } else { Seq(record.seq) };
             self.owner = Some((record.generation, record.holder.clone()));
             // A table of an earlier generation than the ledger's is good for nothing any more.
             let seeking = matches!(&self.phase, Phase::Seeking(seeking) if !seeking.is_candidate());
             self.handed.take_if(|(_, table)| seeking && table.sealed.generation < record.generation);
+        }
+    }
+
+    /// The latest wall-clock time that the ledger has seen, as far as this replica knows; 0: none. A wall clock that is
+    /// far behind it was set back.
+    pub fn latest_time(&self) -> UnixSeconds {
+        match &self.phase {
+            Phase::Owner(owner) => owner.book.record().latest_time,
+            _ => self.time,
         }
     }
 
@@ -274,9 +291,9 @@ impl<M> Replica<M> {
     /// A client asks for a session.
     pub fn checkout(&mut self, now: BootInstant, request: CheckoutRequest<M>) -> Outcome {
         if let Some(place) = request.wait.as_ref().and_then(|wait| wait.place)
-            && let Err(answer) = self.note_place(place)
+            && !self.note_place(place)
         {
-            return answer;
+            return self.not_owner();
         }
         let cx = Context { now, settings: &self.settings, me: &self.me.nonce, wall: self.wall };
         match &mut self.phase {

@@ -79,6 +79,7 @@ pub struct Settings {
     borrowing: Option<Borrowing>,
     may_have_lent: Option<Borrowing>,
     queueing: Queueing,
+    keeps_time: bool,
 }
 
 /// Why settings were refused.
@@ -137,6 +138,7 @@ impl Settings {
             borrowing: None,
             may_have_lent: None,
             queueing: Queueing::default(),
+            keeps_time: false,
         })
     }
 
@@ -181,6 +183,11 @@ impl Settings {
         Self { queueing, ..self }
     }
 
+    /// With the latest wall-clock time kept in the ledger or not: for plans of which something ends by it.
+    pub fn with_time_kept(self, keeps_time: bool) -> Self {
+        Self { keeps_time, ..self }
+    }
+
     /// X: how long an owner may work without an acknowledged Lease renewal.
     pub fn horizon(&self) -> Duration {
         self.horizon
@@ -219,6 +226,11 @@ impl Settings {
     /// The queue.
     pub fn queueing(&self) -> Queueing {
         self.queueing
+    }
+
+    /// Whether the latest wall-clock time is kept.
+    pub fn keeps_time(&self) -> bool {
+        self.keeps_time
     }
 
     /// Whether new sessions are granted.

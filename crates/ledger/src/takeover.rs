@@ -362,7 +362,7 @@ fn own<M>(
     let owner = Owner {
         tenure: Tenure::new(lease.uid, lease.version, lease.record.transitions, since),
         seats: Seats::new(fence.record.generation, cx.me.issuer(), limits),
-        book: Book::new(version, fence.record, sent),
+        book: Book::new(version, fence.record, sent, cx.settings),
         waiting: Waiting::new(),
         queue,
         recovery_ends: fence.recovery_ends,

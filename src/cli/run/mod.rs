@@ -71,6 +71,7 @@ pub(crate) fn run(args: Args, _: Output) -> Result<Exit, Failure> {
             }
             signal = signals.ending() => return Ok(signal.exit()),
         };
+        seat.on_warning(|warning| warn(warning));
         let outcome = supervise(&args.command, &seat, args.on_loss, args.grace.get(), &mut signals).await;
         if let Err(error) = seat.checkin().await {
             warn(format!("the seat could not be given back, and runs out by itself: {error}"));

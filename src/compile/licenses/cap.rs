@@ -107,6 +107,7 @@ fn features(capped: &mut Capped, licensed: &Licensed) {
             name: Name((*name).to_owned()),
             seats: None,
             version: None,
+            not_before: None,
             not_after: None,
         };
         capped.spec.features = theirs.keys().map(named).collect();

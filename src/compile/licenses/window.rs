@@ -59,15 +59,16 @@ fn validity(begin: Option<Timestamp>, end: Option<(Timestamp, Timestamp)>) -> Va
         not_before: begin.map(Time),
         not_after: end.map(|(end, _)| Time(end)),
         grace_period: grace.map(|seconds| ApiDuration::from_secs(seconds.unsigned_abs())),
+        expiry_warnings: None,
     }
 }
 
-/// When both count.
+/// When both count; the end is told as `a` says.
 pub(super) fn both(a: &Validity, b: &Validity) -> Validity {
     let begin = [a, b].into_iter().filter_map(begins).max();
     let over = [a, b].into_iter().filter_map(over).min();
     let end = [a, b].into_iter().filter_map(ends).min();
-    validity(begin, end.zip(over))
+    Validity { expiry_warnings: a.expiry_warnings.clone(), ..validity(begin, end.zip(over)) }
 }
 
 /// Whether it counts at `now`, its grace period included.

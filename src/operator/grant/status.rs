@@ -13,7 +13,7 @@ use crate::{
     compile::{GrantReason, ObjectName, Reasons},
     license::Judgment,
     operator::{
-        conditions::{Says, merge, news},
+        conditions::{Says, merge, nearing, news},
         context::Context,
         error::ApiError,
     },
@@ -93,7 +93,8 @@ fn accepted(validated: &Validated, failure: Option<&ApplyError>) -> Vec<Says> {
         None if !authorized.holds() => Says { type_: "Ready", ..authorized.clone() },
         None => Says::new("Ready", true, "Ready", "its Secret can be mounted, and seats can be checked out"),
     };
-    vec![accepted, authorized, ready]
+    let expiring = validated.nearing.map(|end| nearing(end, "it", "extend spec.validity"));
+    [accepted, authorized, ready].into_iter().chain(expiring).collect()
 }
 
 fn authorized(judgment: Option<&Judgment>) -> Says {

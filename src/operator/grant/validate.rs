@@ -8,7 +8,7 @@ use super::{binding, observe::Observed};
 use crate::{
     api::{PlanGrant, SeatPlanSpec},
     compile::{self, AcceptedGrant, GrantReason, ObjectName, Reasons},
-    license::{Asked, Judgment, PlanView, Use},
+    license::{Asked, Judgment, Nearing, PlanView, Use, warning_times},
     operator::names,
     pki::PkiError,
 };
@@ -37,7 +37,9 @@ pub struct Validated {
     pub ca: String,
     /// May it be used now? None: the servers' plan has it not yet, or not with its key.
     pub judgment: Option<Judgment>,
-    /// The next moment at which that changes by time alone.
+    /// What is to be told of its own end.
+    pub nearing: Option<Nearing>,
+    /// The next moment at which any of that changes by time alone.
     pub next: Option<Timestamp>,
     /// Seats held.
     pub in_use: u32,
@@ -70,12 +72,17 @@ pub fn validate(observed: &Observed, cluster_domain: &str) -> Result<Verdict, Pk
     };
     let (Some(plan), Some(ca)) = (&view.plan, &observed.ca) else { return Ok(Verdict::Waiting) };
     let planned = said.planned.as_ref().filter(|planned| has_key(planned, key.as_ref()));
+    let nearing = planned.and_then(|planned| {
+        let own = &planned.validity;
+        Nearing::of(own, warning_times(Some(own), &plan.validity), observed.now)
+    });
     let single = planned.map(|planned| SeatPlanSpec { grants: vec![planned.clone()], ..(**plan).clone() });
     Ok(Verdict::Accepted(Box::new(Validated {
         accepted,
         key,
         host: names::host(&pool.name, &pool.namespace, cluster_domain),
         product: plan.product.clone(),
+        nearing,
         ca: crate::operator::ca::certificate(ca)?,
         next: single.as_ref().and_then(|plan| compile::next_expiry(plan, observed.now)),
         judgment: single.and_then(|plan| judge(&pool.namespace, plan, observed.now)),

@@ -150,7 +150,8 @@ fn next(observed: &Observed, verdict: &Verdict, key_rotation: SignedDuration) ->
     });
     let compiled = &verdict.compiled;
     let change = compiled.next_change(now);
-    let moments = [stage, status::warning_begins(compiled), change, observed.least.again];
+    let moments = [stage, change, observed.least.again];
     let of_server = renewals.chain(keys).filter(|_| server.is_some());
-    moments.into_iter().flatten().chain(of_server).filter(|moment| *moment > now).min()
+    let warnings = status::warnings(compiled);
+    moments.into_iter().flatten().chain(warnings).chain(of_server).filter(|moment| *moment > now).min()
 }

@@ -2,7 +2,7 @@
 //! by itself, and usage only within its budget.
 
 use genie_ledger::Record;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt};
 
@@ -15,16 +15,14 @@ use super::{
 use crate::{
     api::{CountStatus, PoolLedgerStatus, PoolSeatsStatus, PoolStatus, SeatPlanSpec},
     compile::{Compiled, LicenseFinding, Licensed, ObjectName, PoolReason, Reasons},
+    license::{Nearing, warning_moments, warning_times},
     operator::{
-        conditions::{Says, merge, news},
+        conditions::{Says, merge, nearing, news},
         context::Context,
         error::{ApiError, Categorized, Category, WriteError},
         names,
     },
 };
-
-/// How long before its end a pool says that it ends: time to buy.
-const WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Writes the status if it differs; gives the time to come back where only usage differs and may not be written yet.
 pub async fn write(
@@ -53,9 +51,10 @@ pub async fn write(
     Ok(None)
 }
 
-/// When the pool begins to say that it ends.
-pub fn warning_begins(compiled: &Compiled) -> Option<Timestamp> {
-    compiled.pool_end().map(|end| end - WARNING)
+/// When what the pool says of its end, or of that of a license, changes.
+pub fn warnings(compiled: &Compiled) -> Vec<Timestamp> {
+    let Some((plan, end)) = compiled.plan.as_ref().ok().zip(compiled.pool_end()) else { return Vec::new() };
+    warning_moments(end, warning_times(None, &plan.validity)).collect()
 }
 
 fn without_usage(status: &PoolStatus) -> PoolStatus {
@@ -275,10 +274,16 @@ fn set_back(record: Option<&Record>, least: u64) -> Option<Says> {
 }
 
 fn expiring(compiled: &Compiled, now: Timestamp) -> Option<Says> {
-    let end = compiled.pool_end()?;
-    let message = match compiled.licensed {
-        Some(_) => format!("it, or a license of it, ends at {end}"),
-        None => format!("it ends at {end}"),
+    let validity = &compiled.plan.as_ref().ok()?.validity;
+    let times = warning_times(None, validity);
+    let end = match Nearing::of(validity, times, now) {
+        grace @ Some(Nearing::Grace { .. }) => grace,
+        // A license may end before the pool does.
+        _ => Nearing::of_end(compiled.pool_end()?, times, now),
     };
-    (warning_begins(compiled)? <= now && now < end).then(|| Says::new("Expiring", true, "EndsSoon", message))
+    let (subject, remedy) = match compiled.licensed {
+        Some(_) => ("it, or a license of it,", "list a renewed license"),
+        None => ("it", "extend spec.validity"),
+    };
+    Some(nearing(end?, subject, remedy))
 }

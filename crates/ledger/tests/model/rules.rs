@@ -122,7 +122,7 @@ fn caps_and_durations_that_change() {
 #[test]
 fn a_ledger_that_is_set_back_to_before_its_horizon_was_raised_and_its_plan_with_it() {
     let lasts = |x| settings(secs(x), X, vec![limit(POOL, "pool", 1)]);
-    let config = two(1, 2).with(|b| (b.setbacks, b.cuts, b.time) = (1, 1, more(3))).also(|c| c.told = true);
+    let config = two(1, 2).with(|b| (b.setbacks, b.time) = (1, more(3))).also(|c| c.told = true);
     holds("set back, changed horizon", config.also(|c| c.plans = [10, 20, 10].map(lasts).into()));
 }
 

@@ -49,6 +49,7 @@ fn record(generation: u64, seq: u64, promised: u32, borrowed: &[&str]) -> Record
         usage: Default::default(),
         clones: 0,
         queued: 0,
+        latest_time: Default::default(),
     }
 }
 
