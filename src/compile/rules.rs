@@ -29,6 +29,7 @@ pub(super) fn pool(pool: &LicensePool) -> Vec<PoolReason> {
             "spec.availability.outageTolerance",
             sentences::OUTAGE_TOLERANCE,
         ),
+        (!between(spec.queue.max_wait.get(), 1, 168 * HOUR), "spec.queue.maxWait", sentences::MAX_WAIT),
         (!selector_fits(&spec.allowed_namespaces), "spec.allowedNamespaces", sentences::SELECTOR),
         (
             !between(spec.deletion.drain_deadline.get(), 0, 168 * HOUR),
