@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genie_ledger::{Answer, BootInstant, CheckoutRequest as LedgerCheckout, Claim, OperationId, Role, Wait};
-use genie_proto::v1;
+use genie_proto::v1::{self, Code};
 
 use super::clock::SharedClock;
-use super::decide::{Attempt, Patience, Place};
+use super::decide::{Attempt, Patience};
 use super::directory::{Directory, Found, LookUp};
 use super::error::CallError;
 use super::keys::Keys;
@@ -25,7 +25,9 @@ use crate::license::{ActivationClaim, Asked, Judgment, QueueClaim, Use};
 /// deadlines.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// When a checkout in the queue is to call again that had no place to wait here.
+/// A checkout in the queue that has no place to wait here is told its place there after this long, and is to call again
+/// after a pause.
+const SHORT_WAIT: Duration = Duration::from_millis(500);
 const POLL_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a checkout waits for a seat, and since when by the wall clock, in seconds.
@@ -99,8 +101,17 @@ impl Licensing {
         request: v1::CheckoutRequest,
         deadline: BootInstant,
     ) -> Result<v1::CheckoutResponse, CallError> {
-        self.decided(deadline, || Call::Checkout(request.clone()), || self.checkout_here(&request, deadline))
-            .await
+        let waits = request::max_wait(&request)?.is_some();
+        let place = if waits { self.patience.place() } else { None };
+        let short = waits && place.is_none();
+        let deadline = if short { deadline.min(self.clock.boot() + SHORT_WAIT) } else { deadline };
+        let call = || Call::Checkout(request.clone());
+        let mut response: v1::CheckoutResponse =
+            self.decided(deadline, call, || self.checkout_here(&request, deadline)).await?;
+        if short && response.code() == Code::Queued {
+            response.retry_after = Some(words::duration(POLL_PAUSE));
+        }
+        Ok(response)
     }
 
     pub(crate) async fn checkout_here(
@@ -127,7 +138,7 @@ impl Licensing {
             adopted: false,
         };
         let queued = self.queued(&found, request, operation)?;
-        let (place, deadline) = self.place_to_wait(queued.is_some(), deadline);
+        let deadline = if queued.is_some() { deadline } else { self.clock.boot() + CALL_DEADLINE };
         let ledger = LedgerCheckout {
             operation,
             grant: found.grant().id,
@@ -137,11 +148,9 @@ impl Licensing {
             wait: queued.as_ref().map(|queued| queued.wait.clone()),
         };
         let answer = match found.pool.checkout(ledger, deadline).await {
-            Answer::Queued { place: at, position } => {
-                let claim =
-                    QueueClaim { operation, place: at, since: queued.map_or(0, |queued| queued.since) };
-                let pause = if place.is_some() { Duration::ZERO } else { POLL_PAUSE };
-                let mut response = self.refused_checkout(words::queued(&found.view, position, pause));
+            Answer::Queued { place, position } => {
+                let claim = QueueClaim { operation, place, since: queued.map_or(0, |queued| queued.since) };
+                let mut response = self.refused_checkout(words::queued(&found.view, position));
                 response.queue_position = position;
                 response.queue_ticket = self.keys.get().queue_ticket(found.pool.hash, &claim);
                 return Ok(Attempt::Done(response));
@@ -193,17 +202,6 @@ impl Licensing {
             _ => Err(CallError::Invalid(
                 "queueTicket must be the one that the last QUEUED answer to this operationId gave".into(),
             )),
-        }
-    }
-
-    /// Until when a checkout may wait here: one for a seat as long as its caller, where there is a place to wait.
-    fn place_to_wait(&self, in_queue: bool, deadline: BootInstant) -> (Option<Place<'_>>, BootInstant) {
-        if !in_queue {
-            return (None, self.clock.boot() + CALL_DEADLINE);
-        }
-        match self.patience.place() {
-            Some(place) => (Some(place), deadline),
-            None => (None, self.clock.boot()),
         }
     }
 

@@ -36,11 +36,9 @@ pub(crate) enum Attempt<T> {
 /// The places of the calls that wait, for an owner or for a seat.
 pub(crate) struct Patience(Semaphore);
 
-/// A place, for as long as it is kept.
-pub(crate) type Place<'a> = SemaphorePermit<'a>;
-
 impl Patience {
-    pub(crate) fn place(&self) -> Option<Place<'_>> {
+    /// A place, for as long as it is kept.
+    pub(crate) fn place(&self) -> Option<SemaphorePermit<'_>> {
         self.0.try_acquire().ok()
     }
 }

@@ -264,3 +264,31 @@ async fn a_ticket_counts_for_its_own_operation_alone() {
     let answer = owner.service.licensing.checkout(stolen, within(&owner, PATIENCE)).await;
     assert!(matches!(answer, Err(CallError::Invalid(_))), "{answer:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_stand_behind_those_who_wait_for_a_seat() {
+    let (_world, owner, other) = pair(1).await;
+    let held = checkout(&other, 1, 1, PATIENCE).await;
+    let waiting = async {
+        // More messages than may be under way at one time.
+        let waits = (0..40_u8).map(async |number| {
+            sleep(Duration::from_millis(60) * u32::from(number)).await;
+            wait(&other, 100 + u128::from(number), "", Duration::from_secs(20)).await
+        });
+        join_all(waits).await
+    };
+    let renewal = async {
+        sleep(Duration::from_secs(4)).await;
+        let asked = Instant::now();
+        let operation_id = uuid::Uuid::from_u128(2).to_string();
+        let renew = RenewRequest { session: granted(&held).session.clone(), operation_id, client: None };
+        let renewed =
+            other.service.licensing.renew(renew, within(&other, PATIENCE)).await.expect("an answer");
+        assert_eq!(renewed.code(), Code::Ok);
+        asked.elapsed()
+    };
+    let (waited, took) = futures::future::join(waiting, renewal).await;
+    assert!(took < Duration::from_millis(200), "{took:?}");
+    assert!(waited.iter().all(|answer| answer.code() == Code::Queued), "{waited:?}");
+    assert_eq!(owner.pool.status().queued, 40);
+}

@@ -32,8 +32,10 @@ const MAX_UNDER_WAY: usize = 32;
 const MAX_LINKS: usize = 64;
 /// How long the answers of one batch may take: the longest that an owner makes a call wait, and the way.
 const BATCH_DEADLINE: Duration = CALL_DEADLINE.saturating_add(Duration::from_secs(2));
-/// What an answer needs from one replica to another.
-const THE_WAY: Duration = Duration::from_millis(100);
+/// How long those who wait in a queue gather: 200 messages at one time at the most, of the 256 that one connection may have.
+const GATHERING: Duration = Duration::from_millis(50);
+/// What a call and its answer need between two replicas, [`GATHERING`] included.
+const THE_WAY: Duration = Duration::from_millis(200);
 /// How long a stopping owner looks for somebody who takes its sessions: its clients wait for that.
 pub(crate) const HANDOVER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -66,7 +68,15 @@ pub(crate) struct Peers {
     clock: SharedClock,
     /// None: there are no other replicas.
     connect: Option<Arc<dyn Connect>>,
-    links: Mutex<BTreeMap<Arc<str>, mpsc::Sender<Job>>>,
+    links: Mutex<BTreeMap<Arc<str>, Link>>,
+}
+
+/// What is on its way to one address: calls that are answered soon, and those that wait in a queue, behind which the first
+/// must not stand.
+#[derive(Clone)]
+struct Link {
+    calls: mpsc::Sender<Job>,
+    waits: mpsc::Sender<Job>,
 }
 
 impl Peers {
@@ -84,8 +94,10 @@ impl Peers {
     ) -> Option<Result<Reply, CallError>> {
         let (answer, receiver) = oneshot::channel();
         let patience = deadline.since(self.clock.boot()).saturating_sub(THE_WAY).min(CALL_DEADLINE);
+        let waits = matches!(&call, Call::Checkout(request) if request.max_wait.is_some());
         let job = Job { ledger: ledger.to_string(), call, patience, answer };
-        self.link(address)?.try_send(job).ok()?;
+        let link = self.link(address)?;
+        if waits { link.waits } else { link.calls }.try_send(job).ok()?;
         self.clock.by(deadline, receiver).await?.ok()
     }
 
@@ -117,9 +129,9 @@ impl Peers {
         None
     }
 
-    fn link(&self, address: &Arc<str>) -> Option<mpsc::Sender<Job>> {
+    fn link(&self, address: &Arc<str>) -> Option<Link> {
         let mut links = self.links.lock().expect("no code panics while it holds this lock");
-        if let Some(link) = links.get(address).filter(|link| !link.is_closed()) {
+        if let Some(link) = links.get(address).filter(|link| !link.calls.is_closed()) {
             return Some(link.clone());
         }
         if links.len() >= MAX_LINKS {
@@ -127,40 +139,78 @@ impl Peers {
             links.clear();
         }
         let channel = self.connect.as_ref()?.connect(address);
-        let (sender, receiver) = mpsc::channel(MAX_QUEUED);
-        tokio::spawn(run_link(self.clock.clone(), channel, address.clone(), receiver));
-        links.insert(address.clone(), sender.clone());
-        Some(sender)
+        let (calls, to_call) = mpsc::channel(MAX_QUEUED);
+        let (waits, to_wait) = mpsc::channel(MAX_QUEUED);
+        let road = Road { clock: self.clock.clone(), channel, address: address.clone() };
+        tokio::spawn(road.clone().pass_on(to_call));
+        tokio::spawn(road.gather(to_wait));
+        let link = Link { calls, waits };
+        links.insert(address.clone(), link.clone());
+        Some(link)
     }
 }
 
-async fn run_link(
+/// The way to one address.
+#[derive(Clone)]
+struct Road {
     clock: SharedClock,
     channel: PeerChannel,
     address: Arc<str>,
-    mut jobs: mpsc::Receiver<Job>,
-) {
-    let under_way = Arc::new(Semaphore::new(MAX_UNDER_WAY));
-    let mut batch = Vec::new();
-    while jobs.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let mut by_ledger: BTreeMap<String, Vec<Job>> = BTreeMap::new();
-        for job in batch.drain(..).filter(|job| !job.answer.is_closed()) {
-            by_ledger.entry(job.ledger.clone()).or_default().push(job);
-        }
-        for (ledger, jobs) in by_ledger {
-            let permit = under_way.clone().acquire_owned().await.expect("this semaphore is never closed");
-            let (clock, client, address) = (clock.clone(), PeerClient::new(channel.clone()), address.clone());
-            tokio::spawn(async move {
-                let deadline = clock.boot() + BATCH_DEADLINE;
-                match clock.by(deadline, send_batch(client, ledger, jobs)).await {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => tracing::debug!(%address, %error, "a batch was not answered"),
-                    None => tracing::debug!(%address, "a batch was not answered in time"),
-                }
-                drop(permit);
-            });
+}
+
+impl Road {
+    /// Sends what has gathered while the last messages were on their way.
+    async fn pass_on(self, mut jobs: mpsc::Receiver<Job>) {
+        let under_way = Arc::new(Semaphore::new(MAX_UNDER_WAY));
+        let mut batch = Vec::new();
+        while jobs.recv_many(&mut batch, MAX_BATCH).await > 0 {
+            for (ledger, jobs) in by_ledger(&mut batch) {
+                let permit = under_way.clone().acquire_owned().await.expect("this semaphore is never closed");
+                let road = self.clone();
+                tokio::spawn(async move {
+                    road.send(ledger, jobs).await;
+                    drop(permit);
+                });
+            }
         }
     }
+
+    /// Sends what gathers in a moment. A message is on its way for as long as the last of its calls waits, so there are no
+    /// more of them than such moments in that time.
+    async fn gather(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::new();
+        while jobs.recv_many(&mut batch, MAX_BATCH).await > 0 {
+            let _ = self.clock.by(self.clock.boot() + GATHERING, std::future::pending::<()>()).await;
+            while batch.len() < MAX_BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            for (ledger, jobs) in by_ledger(&mut batch) {
+                let road = self.clone();
+                tokio::spawn(async move { road.send(ledger, jobs).await });
+            }
+        }
+    }
+
+    async fn send(&self, ledger: String, jobs: Vec<Job>) {
+        let (deadline, address) = (self.clock.boot() + BATCH_DEADLINE, &self.address);
+        let client = PeerClient::new(self.channel.clone());
+        match self.clock.by(deadline, send_batch(client, ledger, jobs)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%address, %error, "a batch was not answered"),
+            None => tracing::debug!(%address, "a batch was not answered in time"),
+        }
+    }
+}
+
+/// The jobs whose callers are still there.
+fn by_ledger(batch: &mut Vec<Job>) -> BTreeMap<String, Vec<Job>> {
+    let mut by_ledger: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+    for job in batch.drain(..).filter(|job| !job.answer.is_closed()) {
+        by_ledger.entry(job.ledger.clone()).or_default().push(job);
+    }
+    by_ledger
 }
 
 /// Hands the answers out as they come; who is left without one learns it when its sender is dropped.

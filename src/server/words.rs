@@ -135,15 +135,15 @@ pub(crate) fn refusal(view: &PlanView, count: u32, answer: Answer) -> Words {
     }
 }
 
-/// It waits in the queue, and is to call again after `pause`.
-pub(crate) fn queued(view: &PlanView, position: u32, pause: Duration) -> Words {
+/// It waits in the queue, and is to call again at once.
+pub(crate) fn queued(view: &PlanView, position: u32) -> Words {
     let product = &view.plan.product;
     let message = format!(
         "Place {position} in the queue for {product}; call again with the same operationId and the queueTicket within 5 s to keep it."
     );
     Words {
         retryable: true,
-        retry_after: Some(duration(pause)),
+        retry_after: Some(duration(Duration::ZERO)),
         ..plain(Verdict::Denied, Code::Queued, message)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Place, Ticket};
+use crate::answer::{Answer, CheckoutRequest, Denial, Outcome, Place, Ticket, Wait};
 use crate::owner::{Completions, Context, Owner, unavailable};
 use crate::queue::{Caller, Key, PLACE_KEPT, Queued};
 use crate::replica::{Phase, Replica};
@@ -180,10 +180,11 @@ impl<M> Owner<M> {
     /// Why a checkout waited in vain: what it lacks, or what those before it are waiting for.
     fn why_not(&self, now: BootInstant, request: &CheckoutRequest<M>) -> Denial {
         let room = self.seats.room(now, &request.limits, request.count, self.recovery_ends);
-        let first = || self.queue.blocks(&request.limits).or(request.limits.iter().next());
-        room.err()
-            .or_else(|| Some(self.seats.no_units(now, first()?, self.recovery_ends)))
-            .unwrap_or(Denial::NotAccepting)
+        match (room, self.queue.blocks(&request.limits)) {
+            (Err(denial), _) => denial,
+            (Ok(_), Some(limit)) => self.seats.no_units(now, limit, self.recovery_ends),
+            (Ok(_), None) => Denial::NotAccepting,
+        }
     }
 
     fn serve_in_order(&mut self, cx: Context<'_>, done: &mut Completions) {
@@ -214,7 +215,9 @@ impl<M> Owner<M> {
             (Ok(_) | Err(_), _) => {
                 let Some(queued) = self.queue.remove(key) else { return };
                 let Caller::Here(ticket) = queued.caller else { return };
-                match self.try_checkout(cx, queued.request) {
+                // Should the promise that it waits for next be in vain, it has its place still.
+                let wait = Some(Wait { place: Some(key.1), ..queued.wait });
+                match self.try_checkout(cx, CheckoutRequest { wait, ..queued.request }) {
                     Checked::Answered(answer) => done.push_back((ticket, answer)),
                     Checked::Short(_, denial) => done.push_back((ticket, Answer::denied(denial))),
                     Checked::NeedsPromise(request, slots) => {
