@@ -27,7 +27,6 @@ const SOON: &[Unkept] = &[
     Rule(Mutant::NoHorizon),
     Rule(Mutant::OldUncounted),
     Rule(Mutant::LowerBelowUse),
-    Rule(Mutant::AdoptedFreesEarly),
     Rule(Mutant::RunOutReusedAtOnce),
     Rule(Mutant::AnyEvidenceCounts),
     Rule(Mutant::LoweredCapIgnored),
@@ -37,6 +36,7 @@ const SOON: &[Unkept] = &[
 
 /// What needs more worlds.
 const LATE: &[Unkept] = &[
+    Rule(Mutant::AdoptedFreesEarly),
     Around(Broken::LeaseUnversioned),
     Rule(Mutant::MissingCountsNothing),
     Around(Broken::CountsFromAnswer),
