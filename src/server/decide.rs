@@ -1,8 +1,8 @@
 //! Has a seat operation decided by its owner, wherever that is: here, at another replica, or after a takeover.
 //!
 //! A call that finds no owner waits, and is tried again under its operation id as soon as another owner is known,
-//! until its caller's deadline. What waits is bounded, with those that wait for a seat. A replica that is cut off from the store as well says so at once:
-//! another one may know the owner.
+//! until its caller's deadline. What waits is bounded, with those that wait for a seat. A replica that is cut off from the
+//! store as well asks the others that it saw last, and says at once when none of them decides.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -74,7 +74,11 @@ impl Licensing {
             let again_at = match known {
                 Owner::Here => continue,
                 Owner::Unknown => deadline,
-                Owner::OutOfSight => return Err(words::unavailable(&pool, words::TAKEOVER_RETRY)),
+                Owner::OutOfSight => {
+                    let reply = self.peers.ask_around(&pool.id, call(), deadline).await;
+                    let nobody = || Err(words::unavailable(&pool, words::TAKEOVER_RETRY));
+                    return reply.map_or_else(nobody, |reply| reply.and_then(T::try_from));
+                }
                 Owner::At(holder) => {
                     tokio::select! {
                         biased;

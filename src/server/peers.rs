@@ -34,6 +34,9 @@ const MAX_LINKS: usize = 64;
 const BATCH_DEADLINE: Duration = CALL_DEADLINE.saturating_add(Duration::from_secs(2));
 /// How long those who wait in a queue gather: 200 messages at one time at the most, of the 256 that one connection may have.
 const GATHERING: Duration = Duration::from_millis(50);
+/// How many replicas are asked for who decides, and how long each: its caller may ask another one meanwhile.
+const MAX_ASKED: usize = 8;
+const ASKING: Duration = Duration::from_secs(1);
 /// What a call and its answer need between two replicas, [`GATHERING`] included.
 const THE_WAY: Duration = Duration::from_millis(200);
 /// How long a stopping owner looks for somebody who takes its sessions: its clients wait for that.
@@ -99,6 +102,23 @@ impl Peers {
         let link = self.link(address)?;
         if waits { link.waits } else { link.calls }.try_send(job).ok()?;
         self.clock.by(deadline, receiver).await?.ok()
+    }
+
+    /// Passes `call` on to one replica after another, the last that were seen, until one of them has decided. None: none did.
+    pub(crate) async fn ask_around(
+        &self,
+        ledger: &LedgerId,
+        call: Call,
+        deadline: BootInstant,
+    ) -> Option<Result<Reply, CallError>> {
+        for address in self.connect.as_ref()?.successors().into_iter().take(MAX_ASKED) {
+            let until = deadline.min(self.clock.boot() + ASKING);
+            let reply = self.forward(ledger, &address.into(), call.clone(), until).await;
+            if reply.is_some() {
+                return reply;
+            }
+        }
+        None
     }
 
     /// Hands the table of a stopped owner to another replica; gives the process that has it then. None: nobody took it.
