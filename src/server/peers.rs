@@ -32,7 +32,8 @@ const MAX_UNDER_WAY: usize = 32;
 const MAX_LINKS: usize = 64;
 /// How long the answers of one batch may take: the longest that an owner makes a call wait, and the way.
 const BATCH_DEADLINE: Duration = CALL_DEADLINE.saturating_add(Duration::from_secs(2));
-/// How long those who wait in a queue gather: 200 messages at one time at the most, of the 256 that one connection may have.
+/// How long those who wait in a queue gather: of one ledger, 200 messages at one time at the most, of the 256 that one
+/// connection may have.
 const GATHERING: Duration = Duration::from_millis(50);
 /// How many replicas are asked for who decides, and how long each: its caller may ask another one meanwhile.
 const MAX_ASKED: usize = 8;
