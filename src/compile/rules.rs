@@ -68,7 +68,7 @@ fn found(checks: Vec<Check>) -> impl Iterator<Item = (String, String)> {
 
 fn validity(validity: &Validity) -> [Check; 4] {
     let (begin, end) = (&validity.not_before, &validity.not_after);
-    let reversed = begin.as_ref().zip(end.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0);
+    let reversed = are_reversed(begin.as_ref(), end.as_ref());
     let grace = validity.grace_period.is_some_and(|grace| !between(grace.get(), 0, 8760 * HOUR));
     let warnings = validity.expiry_warnings.iter().flatten();
     let warnings = warnings.map(|before| before.get()).any(|d| d.is_zero() || !between(d, 0, 8760 * HOUR));
@@ -120,7 +120,11 @@ fn feature_times(spec: &LicensePoolSpec) -> impl Iterator<Item = &Time> {
 }
 
 fn is_reversed(feature: &PoolFeature) -> bool {
-    feature.not_before.as_ref().zip(feature.not_after.as_ref()).is_some_and(|(begin, end)| begin.0 >= end.0)
+    are_reversed(feature.not_before.as_ref(), feature.not_after.as_ref())
+}
+
+fn are_reversed(begin: Option<&Time>, end: Option<&Time>) -> bool {
+    begin.zip(end).is_some_and(|(begin, end)| begin.0 >= end.0)
 }
 
 fn selector_fits(allowed: &AllowedNamespaces) -> bool {

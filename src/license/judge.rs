@@ -6,7 +6,7 @@
 use genie_proto::v1::{Code, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{GrantView, Nearing, PlanView, warning_times};
+use super::{GrantView, Nearing, PlanView};
 use crate::api::{PlanFeature, Validity, Version};
 
 /// What the caller wants to do.
@@ -92,16 +92,15 @@ impl PlanView {
     fn warnings(&self, grant: &GrantView, now: Timestamp) -> Vec<String> {
         let (pool, grant) = (&self.plan.validity, &grant.plan.validity);
         let of_pool = self.pool_warning(now);
-        let of_grant = Nearing::of(grant, warning_times(Some(grant), pool), now);
+        let of_grant = Nearing::of_grant(grant, pool, now);
         let of_grant = of_grant.map(|nearing| format!("This grant {nearing}: ask for a renewal."));
         of_pool.into_iter().chain(of_grant).collect()
     }
 
     /// What is to be told of the end of the pool at `now`.
     pub fn pool_warning(&self, now: Timestamp) -> Option<String> {
-        let (pool, product) = (&self.plan.validity, &self.plan.product);
-        let nearing = Nearing::of(pool, warning_times(None, pool), now)?;
-        Some(format!("The license of {product} {nearing}: renew it."))
+        let nearing = Nearing::of_pool(&self.plan.validity, now)?;
+        Some(format!("The license of {} {nearing}: renew it.", self.plan.product))
     }
 
     /// What becomes of `judgment` where the ledger has seen `latest`: by a clock that was set back nothing new begins that

@@ -1,8 +1,8 @@
 //! Session and activation tokens: opaque to clients, MAC'd with a key that every replica has.
 //!
-//! A token is a prefix (`GLS1.` session, `GLA1.` activation, `GLQ1.` place in a queue) and base64url of: key number (1 byte), ledger (8),
-//! the claim, MAC (16, BLAKE3 keyed over all before it). The MAC key of each kind is derived from the keyring's
-//! key, so that a token of one kind never passes as one of the other.
+//! A token is a prefix (`GLS1.` session, `GLA1.` activation, `GLQ1.` place in a queue) and base64url of: key number
+//! (1 byte), ledger (8), the claim, MAC (16, BLAKE3 keyed over all before it). The MAC key of each kind is derived from
+//! the keyring's key, so that a token of one kind never passes as one of another.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -17,12 +17,14 @@ use super::mac_keys::{MAC_KEY, MAX_KEYS, MacKeys};
 pub const MAX_TOKEN: usize = 512;
 
 const MAC: usize = 16;
-const SESSION: Kind = Kind { prefix: "GLS1.", context: "genie-lm session token v1" };
-const ACTIVATION: Kind = Kind { prefix: "GLA1.", context: "genie-lm activation token v1" };
-
-const QUEUE: Kind = Kind { prefix: "GLQ1.", context: "genie-lm queue ticket v1" };
+const SESSION: Kind = Kind { at: 0, prefix: "GLS1.", context: "genie-lm session token v1" };
+const ACTIVATION: Kind = Kind { at: 1, prefix: "GLA1.", context: "genie-lm activation token v1" };
+const QUEUE: Kind = Kind { at: 2, prefix: "GLQ1.", context: "genie-lm queue ticket v1" };
+/// Each at its own place.
+const KINDS: [Kind; 3] = [SESSION, ACTIVATION, QUEUE];
 
 struct Kind {
+    at: usize,
     prefix: &'static str,
     context: &'static str,
 }
@@ -54,21 +56,14 @@ pub struct Keyring {
     keys: BTreeMap<u8, Derived>,
 }
 
+/// One key for each kind.
 #[derive(PartialEq, Eq)]
-struct Derived {
-    session: [u8; 32],
-    activation: [u8; 32],
-    queue: [u8; 32],
-}
+struct Derived([[u8; 32]; KINDS.len()]);
 
 impl Keyring {
     /// A keyring that signs with the primary key.
     pub fn new(keys: &MacKeys) -> Self {
-        let derive = |key: &[u8; MAC_KEY]| Derived {
-            session: blake3::derive_key(SESSION.context, key),
-            activation: blake3::derive_key(ACTIVATION.context, key),
-            queue: blake3::derive_key(QUEUE.context, key),
-        };
+        let derive = |key: &[u8; MAC_KEY]| Derived(KINDS.map(|kind| blake3::derive_key(kind.context, key)));
         Self {
             primary: keys.primary(),
             keys: keys.iter().map(|(number, key)| (number, derive(key))).collect(),
@@ -120,8 +115,7 @@ impl Keyring {
     /// Whether a token names a key that comes after all of ours: then these keys are behind, and it is no stranger's as far
     /// as anybody here can tell.
     pub fn is_behind(&self, token: &str) -> bool {
-        let kinds = [SESSION, ACTIVATION, QUEUE];
-        let bytes = kinds.iter().find_map(|kind| decode(kind, token));
+        let bytes = KINDS.iter().find_map(|kind| decode(kind, token));
         let signed = bytes.and_then(|bytes| bytes.first().copied());
         let ahead = |number: u8| usize::from(number.wrapping_sub(self.primary));
         signed.is_some_and(|number| !self.keys.contains_key(&number) && ahead(number) <= MAX_KEYS)
@@ -200,11 +194,7 @@ impl std::fmt::Debug for Keyring {
 
 impl Derived {
     fn of(&self, kind: &Kind) -> &[u8; 32] {
-        match kind.prefix {
-            prefix if prefix == SESSION.prefix => &self.session,
-            prefix if prefix == QUEUE.prefix => &self.queue,
-            _ => &self.activation,
-        }
+        &self.0[kind.at]
     }
 }
 

@@ -36,13 +36,23 @@ pub enum Nearing {
 
 impl Nearing {
     /// What is to be told of `validity` at `now`, with these warning times.
-    pub fn of(validity: &Validity, times: &[ApiDuration], now: Timestamp) -> Option<Self> {
+    fn of(validity: &Validity, times: &[ApiDuration], now: Timestamp) -> Option<Self> {
         let ended = validity.not_after.as_ref()?.0;
         if now < ended {
             return Self::of_end(ended, times, now);
         }
         let until = ended.checked_add(validity.grace_period?.get()).ok()?;
         (now < until).then_some(Nearing::Grace { ended, until })
+    }
+
+    /// What is to be told of the end of a grant.
+    pub fn of_grant(grant: &Validity, pool: &Validity, now: Timestamp) -> Option<Self> {
+        Self::of(grant, warning_times(Some(grant), pool), now)
+    }
+
+    /// What is to be told of the end of a pool.
+    pub fn of_pool(pool: &Validity, now: Timestamp) -> Option<Self> {
+        Self::of(pool, warning_times(None, pool), now)
     }
 
     /// What is to be told of a bare end.

@@ -11,7 +11,7 @@ use super::clock::SharedClock;
 use super::directory::Directory;
 use super::pool::{Pool, SessionInfo};
 use super::words;
-use crate::license::{Asked, Nearing, PlanView, Use, warning_times};
+use crate::license::{Asked, Nearing, PlanView, Use};
 
 /// Sessions of one page: some 300 kB.
 const MAX_PAGE: u32 = 1_000;
@@ -142,8 +142,7 @@ fn pool_status(pool: &Pool, clock: &SharedClock) -> v1::PoolStatus {
 /// What ends by itself, and not with its pool.
 fn grant_warnings(view: &PlanView, now: Timestamp) -> impl Iterator<Item = String> {
     let nearing = move |grant: &crate::license::GrantView| {
-        let own = &grant.plan.validity;
-        let nearing = Nearing::of(own, warning_times(Some(own), &view.plan.validity), now)?;
+        let nearing = Nearing::of_grant(&grant.plan.validity, &view.plan.validity, now)?;
         Some(format!("Grant {}/{} {nearing}: extend it.", grant.plan.namespace, grant.plan.name))
     };
     view.grants().iter().filter_map(nearing)

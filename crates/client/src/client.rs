@@ -290,8 +290,9 @@ impl Client {
         let end = begun + deadline;
         let mut failures = 0;
         loop {
-            let most = if failures == 0 { first } else { Duration::MAX };
-            let failure = match self.attempt(call, end, most).await {
+            let limit = attempt_limit(end.since(clock.now()));
+            let limit = if failures == 0 { limit.min(first) } else { limit };
+            let failure = match self.attempt_within(call, limit).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -304,16 +305,15 @@ impl Client {
         }
     }
 
-    /// Asks once, with a part of the time until `end`, `most` at the most. After a failure the next attempt takes a new line, to another
-    /// replica where there is one; this one ends with the last call on it.
-    pub(crate) async fn attempt<C: Call>(
-        &self,
-        call: &C,
-        end: BootInstant,
-        most: Duration,
-    ) -> Result<C::Answer, Transport> {
+    /// Asks once, with a part of the time until `end`.
+    pub(crate) async fn attempt<C: Call>(&self, call: &C, end: BootInstant) -> Result<C::Answer, Transport> {
+        self.attempt_within(call, attempt_limit(end.since(self.clock().now()))).await
+    }
+
+    /// Asks once, for so long. After a failure the next attempt takes a new line, to another replica where there is one;
+    /// this one ends with the last call on it.
+    async fn attempt_within<C: Call>(&self, call: &C, limit: Duration) -> Result<C::Answer, Transport> {
         let now = self.clock().now();
-        let limit = attempt_limit(end.since(now)).min(most);
         let mut request = Request::new(call.clone());
         // The server waits through a takeover as long as somebody waits for it.
         request.set_timeout(limit);

@@ -277,6 +277,15 @@ fn queued(place: u32) -> Reply {
     })
 }
 
+/// A seat, and each reason to wait for it.
+async fn waited_for(server: &TestServer) -> (Session, Vec<String>) {
+    let client = Client::new(server.config());
+    let mut reasons = Vec::new();
+    let seat = client.checkout_within(Checkout::default(), PATIENCE, |error| reasons.push(error.to_string()));
+    let seat = in_time(seat).await.expect("a seat");
+    (seat, reasons)
+}
+
 #[tokio::test]
 async fn who_waits_for_a_seat_asks_again_as_a_new_operation() {
     let denials = AtomicU32::new(0);
@@ -285,10 +294,7 @@ async fn who_waits_for_a_seat_asks_again_as_a_new_operation() {
         _ => good(asked),
     })
     .await;
-    let client = Client::new(server.config());
-    let mut reasons = Vec::new();
-    let seat = client.checkout_within(Checkout::default(), PATIENCE, |error| reasons.push(error.to_string()));
-    let seat = in_time(seat).await.expect("a seat");
+    let (seat, reasons) = waited_for(&server).await;
     assert_eq!(reasons.len(), 1);
     assert!(reasons[0].contains("NO_SEATS"), "{reasons:?}");
     let (Asked::Checkout(first), Asked::Checkout(second)) = (server.asked().await, server.asked().await)
@@ -308,10 +314,7 @@ async fn who_waits_in_a_queue_keeps_its_operation_and_shows_the_last_ticket() {
         _ => good(asked),
     })
     .await;
-    let client = Client::new(server.config());
-    let mut reasons = Vec::new();
-    let seat = client.checkout_within(Checkout::default(), PATIENCE, |error| reasons.push(error.to_string()));
-    let seat = in_time(seat).await.expect("a seat");
+    let (seat, reasons) = waited_for(&server).await;
     assert_eq!(reasons, ["DENIED (QUEUED): place 2", "DENIED (QUEUED): place 1"]);
     let (mut operations, mut tickets) = (Vec::new(), Vec::new());
     for _ in 0..3 {
@@ -343,14 +346,13 @@ async fn the_servers_wish_for_a_pause_is_read_from_its_status() {
     .await;
     let request = ValidateRequest::default();
     let client = Client::new(server.config());
-    let failure =
-        client.attempt(&request, client.clock().now() + PATIENCE, PATIENCE).await.expect_err("unavailable");
+    let failure = client.attempt(&request, client.clock().now() + PATIENCE).await.expect_err("unavailable");
     assert_eq!(failure.retry_after(), Some(Duration::from_millis(1500)));
 }
 
 async fn refusal(client: &Client) -> String {
     let request = ValidateRequest::default();
-    let attempt = client.attempt(&request, client.clock().now() + PATIENCE, PATIENCE);
+    let attempt = client.attempt(&request, client.clock().now() + PATIENCE);
     in_time(attempt).await.expect_err("no connection").to_string()
 }
 

@@ -169,7 +169,7 @@ async fn hold(
                 stop = &mut stopped => return give_back(client, seat, &publish, stop.ok()).await,
                 // R7: an answer that comes later is never heard.
                 () = clock.sleep_until(until) => {}
-                answer = client.attempt(&renewal, until, Duration::MAX) => {
+                answer = client.attempt(&renewal, until) => {
                     if let Ok(answer) = &answer {
                         publish_change(&warn, answer.warnings.clone());
                     }

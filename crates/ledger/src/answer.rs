@@ -52,6 +52,15 @@ pub struct Place {
 #[cfg_attr(not(feature = "model"), derive(Hash))]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// The next one of `drawn` so far.
+    pub(crate) fn draw(drawn: &mut u64) -> Self {
+        let ticket = Self(*drawn);
+        *drawn += 1;
+        ticket
+    }
+}
+
 /// An answer, or the promise of one by [`Replica::take_completion`](crate::Replica::take_completion).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {

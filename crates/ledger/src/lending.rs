@@ -108,8 +108,7 @@ impl<M> Owner<M> {
     }
 
     fn wait_for_loan(&mut self, cx: Context<'_>, id: Arc<str>, tickets: &mut u64) -> Outcome {
-        let ticket = Ticket(*tickets);
-        *tickets += 1;
+        let ticket = Ticket::draw(tickets);
         self.book.loans.wait(cx.now, ticket, id);
         Outcome::Wait(ticket)
     }

@@ -130,8 +130,7 @@ impl<M> Owner<M> {
         if self.waiting.full() {
             return Outcome::Answer(unavailable());
         }
-        let ticket = Ticket(*tickets);
-        *tickets += 1;
+        let ticket = Ticket::draw(tickets);
         let waiter = Waiter { ticket, request, reserves: None, deadline: now + MAX_WAIT };
         self.line_up(waiter, slots);
         Outcome::Wait(ticket)

@@ -33,6 +33,7 @@ pub(crate) enum Caller {
 /// One checkout in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Queued<M> {
+    /// Its `wait` is taken out.
     pub(crate) request: CheckoutRequest<M>,
     pub(crate) wait: Wait,
     pub(crate) caller: Caller,
@@ -103,8 +104,7 @@ impl<M> Queue<M> {
     /// The key of a checkout that comes in: its earlier place, or one behind all others.
     pub(crate) fn key(&mut self, order: Order, wait: &Wait) -> Key {
         let rank = if order == Order::Priority { wait.priority } else { 0 };
-        let earlier = wait.place.map(|place| (Reverse(rank), place));
-        let mut key = earlier;
+        let mut key = wait.place.map(|place| (Reverse(rank), place));
         // Another owner of this generation (R11) may have given the same places.
         loop {
             match key.filter(|key| !self.entries.contains_key(key)) {

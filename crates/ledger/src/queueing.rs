@@ -43,24 +43,30 @@ impl<M> Owner<M> {
     pub(crate) fn enqueue(
         &mut self,
         cx: Context<'_>,
-        request: CheckoutRequest<M>,
+        mut request: CheckoutRequest<M>,
         denial: Denial,
         tickets: &mut u64,
         done: &mut Completions,
     ) -> Outcome {
-        let queueing = cx.settings.queueing();
-        let Some(wait) = request.wait.clone().filter(|wait| wait.until > cx.now) else {
+        let possible = self.seats.limits.possible(&request.limits, request.count);
+        let Some(wait) = self.may_wait(cx, &mut request).filter(|_| possible) else {
             return Outcome::Answer(Answer::denied(denial));
         };
-        if self.queue.full(&queueing) || !self.seats.limits.possible(&request.limits, request.count) {
-            return Outcome::Answer(Answer::denied(denial));
-        }
-        let ticket = Ticket(*tickets);
-        *tickets += 1;
-        let key = self.queue.key(queueing.order, &wait);
-        self.queue.insert(key, Queued { request, wait, caller: Caller::Here(ticket), holds: None });
+        let ticket = Ticket::draw(tickets);
+        self.queue_up(cx, request, wait, ticket);
         self.serve(cx, done);
         Outcome::Wait(ticket)
+    }
+
+    /// How a checkout waits, taken out of it, where it may.
+    fn may_wait(&self, cx: Context<'_>, request: &mut CheckoutRequest<M>) -> Option<Wait> {
+        let full = self.queue.full(&cx.settings.queueing());
+        request.wait.take().filter(|wait| wait.until > cx.now && !full)
+    }
+
+    fn queue_up(&mut self, cx: Context<'_>, request: CheckoutRequest<M>, wait: Wait, ticket: Ticket) {
+        let key = self.queue.key(cx.settings.queueing().order, &wait);
+        self.queue.insert(key, Queued { request, wait, caller: Caller::Here(ticket), holds: None });
     }
 
     /// Who waited for a larger promise finds the units gone: a lower cap, or somebody before it.
@@ -68,21 +74,14 @@ impl<M> Owner<M> {
         &mut self,
         cx: Context<'_>,
         ticket: Ticket,
-        request: CheckoutRequest<M>,
+        mut request: CheckoutRequest<M>,
         denial: Denial,
         done: &mut Completions,
     ) {
-        let queueing = cx.settings.queueing();
-        match request.wait.clone().filter(|wait| wait.until > cx.now && !self.queue.full(&queueing)) {
-            Some(wait) => match self.queue.find(request.operation) {
-                Some(key) => self.change_caller(key, ticket, wait.until, done),
-                None => {
-                    let key = self.queue.key(queueing.order, &wait);
-                    self.queue
-                        .insert(key, Queued { request, wait, caller: Caller::Here(ticket), holds: None });
-                }
-            },
-            None => done.push_back((ticket, Answer::denied(denial))),
+        match (self.may_wait(cx, &mut request), self.queue.find(request.operation)) {
+            (Some(wait), Some(key)) => self.change_caller(key, ticket, wait.until, done),
+            (Some(wait), None) => self.queue_up(cx, request, wait, ticket),
+            (None, _) => done.push_back((ticket, Answer::denied(denial))),
         }
     }
 
@@ -95,8 +94,7 @@ impl<M> Owner<M> {
         tickets: &mut u64,
         done: &mut Completions,
     ) -> Outcome {
-        let ticket = Ticket(*tickets);
-        *tickets += 1;
+        let ticket = Ticket::draw(tickets);
         self.change_caller(key, ticket, request.wait.map_or(cx.now, |wait| wait.until), done);
         self.serve(cx, done);
         Outcome::Wait(ticket)

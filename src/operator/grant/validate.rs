@@ -8,7 +8,7 @@ use super::{binding, observe::Observed};
 use crate::{
     api::{PlanGrant, SeatPlanSpec},
     compile::{self, AcceptedGrant, GrantReason, ObjectName, Reasons},
-    license::{Asked, Judgment, Nearing, PlanView, Use, warning_times},
+    license::{Asked, Judgment, Nearing, PlanView, Use},
     operator::names,
     pki::PkiError,
 };
@@ -72,10 +72,8 @@ pub fn validate(observed: &Observed, cluster_domain: &str) -> Result<Verdict, Pk
     };
     let (Some(plan), Some(ca)) = (&view.plan, &observed.ca) else { return Ok(Verdict::Waiting) };
     let planned = said.planned.as_ref().filter(|planned| has_key(planned, key.as_ref()));
-    let nearing = planned.and_then(|planned| {
-        let own = &planned.validity;
-        Nearing::of(own, warning_times(Some(own), &plan.validity), observed.now)
-    });
+    let nearing =
+        planned.and_then(|planned| Nearing::of_grant(&planned.validity, &plan.validity, observed.now));
     let single = planned.map(|planned| SeatPlanSpec { grants: vec![planned.clone()], ..(**plan).clone() });
     Ok(Verdict::Accepted(Box::new(Validated {
         accepted,

@@ -275,11 +275,10 @@ fn set_back(record: Option<&Record>, least: u64) -> Option<Says> {
 
 fn expiring(compiled: &Compiled, now: Timestamp) -> Option<Says> {
     let validity = &compiled.plan.as_ref().ok()?.validity;
-    let times = warning_times(None, validity);
-    let end = match Nearing::of(validity, times, now) {
+    let end = match Nearing::of_pool(validity, now) {
         grace @ Some(Nearing::Grace { .. }) => grace,
         // A license may end before the pool does.
-        _ => Nearing::of_end(compiled.pool_end()?, times, now),
+        _ => Nearing::of_end(compiled.pool_end()?, warning_times(None, validity), now),
     };
     let (subject, remedy) = match compiled.licensed {
         Some(_) => ("it, or a license of it,", "list a renewed license"),
